@@ -1,0 +1,50 @@
+# make demo   environment + anomaly map of the MNI152 template with a lesion drawn into it
+# make test   environment + lint, types, import contracts, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help setup setup-dev demo test test-slow lint benchmark clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: requirements-torch.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	@touch $@
+
+$(VENV)/.run: requirements.txt $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.run          ## environment to run the bundle
+setup-dev: $(VENV)/.dev      ## environment to test it
+
+demo: setup      ## anomaly map of a template with a drawn lesion: NIfTI, JSON and PNG in demo/
+	$(BIN)/python -m scripts.tools.demo --output_dir demo
+
+test: setup-dev lint  ## lint, types, import contracts and tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup-dev  ## tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: setup-dev  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchmark
+	$(BIN)/python -m scripts.tools.benchmark --output_dir runs/benchmark
+
+clean:           ## remove what the targets made, but not the environment
+	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,21 @@
+"""Data set records, split CSVs as MONAI datalists, leak detection and seeded phantoms."""
+
+from scripts.data.datalist import load_datalist, load_datalists
+from scripts.data.leaks import LeakReport, drop_leaks, find_leaks
+from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
+from scripts.data.splits import load_splits
+
+__all__ = [
+    "DatasetRecord",
+    "LeakReport",
+    "Role",
+    "Split",
+    "available_records",
+    "drop_leaks",
+    "find_leaks",
+    "load_datalist",
+    "load_datalists",
+    "load_record",
+    "load_records",
+    "load_splits",
+]

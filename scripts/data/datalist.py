@@ -1,0 +1,187 @@
+"""Turn the split CSVs of `DATA_DIR` into MONAI datalists."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.data.leaks import drop_duplicates
+from scripts.data.records import DatasetRecord, Role, load_record, load_records
+from scripts.data.split_csv import read_column, read_split, resolve_path
+from scripts.errors import InputError
+
+__all__ = ["load_datalist", "load_datalists"]
+
+FILE_KEYS = ("image", "brain_mask", "label")
+PATH_COLUMNS = ("img_path", "mask_path", "seg_path")
+NUM_NAMED = 3
+
+Item = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+def load_datalist(
+    dataset_dir: str | Path,
+    dataset: str | Path | DatasetRecord,
+    split: str,
+    *,
+    modality: str = "t1",
+    fold: int = 0,
+    records_dir: str | Path | None = None,
+    limit: int | None = None,
+) -> list[Item]:
+    """Load one split of one data set; every path is checked, no image is opened.
+
+    Rows that name the same image again are dropped with a warning. If the record has a list of the subjects with this
+    modality, the other subjects are left out.
+
+    Args:
+        dataset_dir: `DATA_DIR`, the folder that holds `Train`, `Test` and `splits`.
+        dataset: name of a record, path of a record's YAML file, or the record.
+        split: train, val or test, as far as the record has them.
+        modality: a modality of the record.
+        fold: fold number, for splits that have folds.
+        records_dir: folder of the records; by default the one that belongs to this package.
+        limit: number of cases to keep, from the top; all by default.
+
+    Returns:
+        A dict per case with the paths `image`, `brain_mask` and, if there is a segmentation, `label`; `case` (the
+        image's name without extension and modality, unique in the list), `subject` (`<data set>/<name>`), `dataset`,
+        `modality`, and `attributes` (all other columns of the CSV, as text).
+
+    Raises:
+        InputError: if an argument is not valid, the CSV is missing, empty or lacks a column or a value, a path leads
+            out of `dataset_dir`, a file does not exist, or a case of a lesion set has no segmentation.
+    """
+    record = dataset if isinstance(dataset, DatasetRecord) else load_record(dataset, records_dir=records_dir)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError(f"`limit` must be a number of cases from 1 on, got {limit!r}")
+    record.check_modality(modality)
+    root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
+    if not root.is_dir():
+        fix = "Set `dataset_dir` to the folder that holds Train, Test and splits"
+        raise InputError("`dataset_dir` is not a folder", path=root, fix=fix)
+    source = _split_csv(root, record, split, fold)
+    rows = _available(read_split(source, required=_required(record)), root, record, modality, source=source)
+    items = drop_duplicates([_item(row, root, record, modality, source=source) for row in rows], source=source)[:limit]
+    _check_cases(items, source=source)
+    _check_files(items, source=source)
+    return items
+
+
+def load_datalists(
+    dataset_dir: str | Path,
+    datasets: str | Path | DatasetRecord | Sequence[str | Path | DatasetRecord],
+    split: str,
+    *,
+    modality: str = "t1",
+    fold: int = 0,
+    records_dir: str | Path | None = None,
+    limit: int | None = None,
+) -> list[Item]:
+    """Load one split of several data sets, one after the other.
+
+    Every item gets the `attributes` of all sets, empty where its CSV has none, so that the items can be batched.
+
+    Args:
+        dataset_dir: `DATA_DIR`.
+        datasets: the data sets, as for `load_datalist`; one is a list of one.
+        split: train, val or test.
+        modality: a modality of all the records.
+        fold: fold number, for splits that have folds.
+        records_dir: folder of the records.
+        limit: number of cases to keep of each set.
+
+    Raises:
+        InputError: as `load_datalist`, or if no set is named, or one twice.
+    """
+    items = []
+    for record in load_records(datasets, records_dir=records_dir):
+        items += load_datalist(dataset_dir, record, split, modality=modality, fold=fold, limit=limit)
+    columns = dict.fromkeys(column for item in items for column in item["attributes"])
+    return [{**item, "attributes": dict.fromkeys(columns, "") | item["attributes"]} for item in items]
+
+
+def _split_csv(root: Path, record: DatasetRecord, split: str, fold: int) -> Path:
+    pattern = record.split_pattern(split)
+    path = root / "splits" / pattern.format(fold=fold)
+    if path.is_file():
+        return path
+    shape = re.compile(re.escape(pattern).replace(re.escape("{fold}"), r"(\d+)"))
+    matches = (shape.fullmatch(entry.name) for entry in (root / "splits").glob("*.csv"))
+    folds = sorted(int(match[1]) for match in matches if match and match.groups())
+    if folds:
+        found = ", ".join(map(str, folds))
+        raise InputError(f"`fold` must be one of {found} for {split} of {record.name}, got {fold!r}", path=path.parent)
+    fix = f"Put the {split} split of {record.name} there; the set's splits are {', '.join(record.splits)}"
+    raise InputError("split CSV not found", path=path, fix=fix)
+
+
+def _required(record: DatasetRecord) -> dict[str, str]:
+    required = {
+        "img_name": "the name of the case",
+        "img_path": f"the path of its {record.modalities[0]} image",
+        "mask_path": "the path of its brain mask",
+        record.subject_column: "the name of the person",
+    }
+    if record.role is Role.LESION:
+        required["seg_path"] = "the path of its segmentation, which every case of a lesion set needs"
+    return required
+
+
+def _available(
+    rows: list[dict[str, str]], root: Path, record: DatasetRecord, modality: str, *, source: Path
+) -> list[dict[str, str]]:
+    if modality not in record.availability:
+        return rows
+    path = root / "splits" / record.availability[modality]
+    if not path.is_file():
+        fix = f"It lists the subjects of {record.name} that have {modality}, one file name a line"
+        raise InputError("CSV not found", path=path, fix=fix)
+    available = {record.stem(value) for value in read_column(path)}
+    kept = [row for row in rows if record.stem(row["img_path"]) in available]
+    if not kept:
+        raise InputError(f"none of its {len(rows)} subjects has {modality} according to {path.name}", path=source)
+    if len(kept) < len(rows):
+        logger.info("%s: left out %d row(s) without %s", source, len(rows) - len(kept), modality)
+    return kept
+
+
+def _item(row: dict[str, str], root: Path, record: DatasetRecord, modality: str, *, source: Path) -> Item:
+    image = record.image_path(row["img_path"], modality)
+    entries = (image, row["mask_path"], row.get("seg_path", ""))
+    paths = {
+        key: str(resolve_path(root, entry, source=source))
+        for key, entry in zip(FILE_KEYS, entries, strict=True)
+        if entry
+    }
+    return {
+        **paths,
+        "case": record.stem(row["img_path"]),
+        "subject": f"{record.subject_source or record.name}/{record.stem(row[record.subject_column])}",
+        "dataset": record.name,
+        "modality": modality,
+        "attributes": {column: value for column, value in row.items() if column not in PATH_COLUMNS},
+    }
+
+
+def _check_cases(items: list[Item], *, source: Path) -> None:
+    counts = Counter(item["case"] for item in items)
+    repeated = sorted(case for case, count in counts.items() if count > 1)
+    if repeated:
+        what = f"different images have the same file name: {', '.join(repeated[:NUM_NAMED])}"
+        raise InputError(what, path=source, fix="Rename them: the name tells the cases apart in the reports")
+
+
+def _check_files(items: list[Item], *, source: Path) -> None:
+    paths = [item[key] for item in items for key in FILE_KEYS if key in item]
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        named = ", ".join(missing[:NUM_NAMED]) + (", …" if len(missing) > NUM_NAMED else "")
+        what = f"{len(missing)} of {len(paths)} files that it names do not exist: {named}"
+        raise InputError(what, path=source, fix="Check `dataset_dir` and the paths in the CSV")

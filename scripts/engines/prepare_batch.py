@@ -1,0 +1,82 @@
+"""What a training or validation step of the denoiser takes from a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.engines.utils import DiffusionPrepareBatch
+
+from scripts.ops import NoiseKind, make_noise
+
+__all__ = ["DenoisingPrepareBatch"]
+
+
+class DenoisingPrepareBatch(DiffusionPrepareBatch):
+    """Noise slices for a network that predicts the clean slice and is conditioned on it.
+
+    The batch's `image` [B, 1, H, W] in [0, 1] becomes input and target in [−1, 1]; MONAI's `DiffusionInferer` adds the
+    noise. For training, noise and timesteps are new in every call and follow torch's global seed; for validation, give
+    `timestep` and `seed`, and every call noises the same positions of a batch alike.
+
+    Args:
+        num_train_timesteps: timesteps are drawn from 0 to this − 1.
+        noise: `simplex` or `gaussian`.
+        timestep: one fixed timestep instead of random ones.
+        seed: one fixed noise seed instead of random ones.
+        octaves: octaves of the simplex noise.
+        persistence: amplitude ratio of neighbouring octaves.
+        frequency: first wave length of the simplex noise, pixels.
+
+    Raises:
+        ValueError: if `timestep` is out of range or `noise` unknown.
+    """
+
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        *,
+        noise: NoiseKind | str = NoiseKind.SIMPLEX,
+        timestep: int | None = None,
+        seed: int | None = None,
+        octaves: int = 6,
+        persistence: float = 0.8,
+        frequency: int = 64,
+    ) -> None:
+        super().__init__(num_train_timesteps)
+        if noise not in list(NoiseKind):
+            raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {noise!r}.")
+        if timestep is not None and not 0 <= timestep < num_train_timesteps:
+            raise ValueError(f"`timestep` must be from 0 to {num_train_timesteps - 1}, got {timestep}.")
+        self.noise = NoiseKind(noise)
+        self.timestep = timestep
+        self.seed = seed
+        self.options = {"octaves": octaves, "persistence": persistence, "frequency": frequency}
+
+    def get_noise(self, images: torch.Tensor) -> torch.Tensor:
+        """Return a field per slice, [B, 1, H, W]."""
+        seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
+        noise = make_noise(self.noise, images.shape[0], 1, tuple(images.shape[-2:]), seed, **self.options)
+        return noise.to(images)
+
+    def get_timesteps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the timesteps [B]."""
+        if self.timestep is None:
+            return super().get_timesteps(images)
+        return torch.full((images.shape[0],), self.timestep, dtype=torch.long, device=images.device)
+
+    def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return the clean slices."""
+        return images
+
+    def __call__(
+        self,
+        batchdata: dict[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict]:
+        """Return input, target, no arguments, and noise, timesteps and condition as keyword arguments."""
+        scaled = {**batchdata, "image": batchdata["image"] * 2 - 1}
+        images, target, args, infer_kwargs = super().__call__(scaled, device, non_blocking, **kwargs)
+        return images, target, args, {**infer_kwargs, "condition": images}

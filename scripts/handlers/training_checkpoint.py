@@ -1,0 +1,139 @@
+"""Checkpoints that survive an interrupted write, and resuming from them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
+
+from scripts.errors import InputError
+
+__all__ = ["BestModelCheckpoint", "TrainingCheckpoint"]
+
+logger = logging.getLogger(__name__)
+
+
+class _FixedNameSaver(DiskSaver):
+    """Ignite's saver (temporary file, then rename) with one file name that stays the same."""
+
+    def __init__(self, dirname: str | Path, filename: str) -> None:
+        super().__init__(str(dirname), atomic=True, create_dir=True, require_empty=False)
+        self.filename = filename
+
+    def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
+        super().__call__(checkpoint, self.filename, metadata)
+        path = Path(self.dirname) / self.filename
+        if path.exists():
+            path.chmod(0o644)
+
+    def remove(self, filename: str) -> None:
+        """Keep the file: the next save replaces it."""
+
+
+class TrainingCheckpoint:
+    """Save the whole state of a training run after epochs, and go on from it.
+
+    MONAI's `CheckpointSaver` writes in place, so that an interrupted write loses the run; this one goes through Ignite's
+    `Checkpoint` and an atomic rename. The trainer itself is saved too, under `trainer`.
+
+    Args:
+        save_dir: folder for the file; made if absent.
+        objects: name → object with `state_dict`, such as network, optimizer, scheduler, EMA.
+        filename: name of the file.
+        interval: epochs between saves.
+        resume: load the file before the first epoch.
+
+    Raises:
+        InputError: on starting, if `resume` is set and the file is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        objects: Mapping[str, Any],
+        *,
+        filename: str = "checkpoint.pt",
+        interval: int = 1,
+        resume: bool = False,
+    ) -> None:
+        self.path = Path(save_dir) / filename
+        self.objects = dict(objects)
+        self.interval = interval
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        self.objects["trainer"] = engine
+        saver = Checkpoint(self.objects, _FixedNameSaver(self.path.parent, self.path.name), n_saved=1)
+        if self.resume:
+            self.load(engine)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, saver)
+
+    def load(self, engine: Engine) -> None:
+        """Bring all objects back to the saved state, keeping the number of epochs that the config asks for."""
+        if not self.path.is_file():
+            raise InputError(
+                "there is no checkpoint to resume from",
+                path=self.path,
+                fix="Run without --resume, or give --output_dir.",
+            )
+        max_epochs = engine.state.max_epochs
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        finished = content["trainer"]["iteration"] // content["trainer"]["epoch_length"]
+        if max_epochs is not None and finished >= max_epochs:
+            raise InputError(
+                f"it is from epoch {finished} and `max_epochs` is {max_epochs}",
+                path=self.path,
+                fix="Give a larger --max_epochs to train on.",
+            )
+        content["trainer"]["max_epochs"] = max_epochs
+        try:
+            Checkpoint.load_objects(to_load=self.objects, checkpoint=content)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"it does not fit this run ({error})", path=self.path, fix="Resume with the config it was made with."
+            ) from error
+        logger.info("Resumed from %s after epoch %d.", self.path, finished)
+
+
+class BestModelCheckpoint:
+    """Keep the weights with the best key metric of an evaluator.
+
+    Args:
+        save_dir: folder for the file; made if absent.
+        network: whose state dict is saved, plain, as inference loads it.
+        filename: name of the file.
+        lower_is_better: whether a smaller key metric is better.
+    """
+
+    def __init__(
+        self, save_dir: str, network: torch.nn.Module, *, filename: str = "model.pt", lower_is_better: bool = False
+    ) -> None:
+        self.save_dir = save_dir
+        self.network = network
+        self.filename = filename
+        self.sign = -1.0 if lower_is_better else 1.0
+
+    def _score(self, engine: Engine) -> float:
+        return self.sign * float(engine.state.metrics[engine.state.key_metric_name])
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        saver = _FixedNameSaver(self.save_dir, self.filename)
+        self.checkpoint = Checkpoint(
+            {"model": self.network}, saver, n_saved=1, score_function=self._score, score_name="key_metric"
+        )
+        engine.add_event_handler(Events.COMPLETED, self.checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far, so that a resumed run does not overwrite a better model."""
+        return {"saved": [[item.priority, item.filename] for item in self.checkpoint._saved]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the best score of an earlier run."""
+        self.checkpoint._saved = [Checkpoint.Item(priority, name) for priority, name in state["saved"]]

@@ -1,0 +1,100 @@
+"""The inferer that turns a scan into an anomaly map."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from monai.inferers import Inferer
+from monai.networks.schedulers import Scheduler
+
+from scripts.errors import InputError
+from scripts.inferers.reconstruction import ReconstructionSampler
+from scripts.inferers.score_maps import OUTPUT_NAMES, MapOptions, ScoreMaps
+
+__all__ = ["MahalanobisInferer"]
+
+_SAMPLER_FIELDS = {f.name for f in dataclasses.fields(ReconstructionSampler)}
+_MAP_FIELDS = {f.name for f in dataclasses.fields(MapOptions)}
+
+
+class MahalanobisInferer(Inferer):
+    """Rebuild a volume K times and score each voxel by its Mahalanobis distance to that cloud.
+
+    Args:
+        scheduler: diffusion scheduler, `DDPMScheduler(schedule="cosine", prediction_type="sample")` in the reference.
+        outputs: names of the maps to return, in this order, as channels. `anomaly_map`, `mahalanobis_map`,
+            `reconstruction` (mean of K), `uncertainty` (standard deviation over K), `brain_mask`; for comparison
+            `anomaly_map_<score>` with one score each, and the baselines `intensity`, `single` and `mean` (the anomaly map
+            with the L1 error of one reconstruction, or of the mean of K, in the place of the Mahalanobis map),
+            `single_l1` and `mean_l1` (the L1 error alone).
+        **options: fields of `ReconstructionSampler` (num_samples, timestep, noise, shared_noise, seed,
+            memory_budget_mb, progress, …) and of `MapOptions` (score, extent, window, regularization, shrinkage,
+            residual, min_max, smoothing_sigma, median_size, erosion, ssim_sigma, polarity).
+
+    Raises:
+        ValueError: if an option or output is unknown or out of range.
+
+    References:
+        Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
+    """
+
+    def __init__(self, scheduler: Scheduler, *, outputs: Sequence[str] = ("anomaly_map",), **options: object) -> None:
+        super().__init__()
+        unknown = [name for name in outputs if name not in OUTPUT_NAMES]
+        if unknown or not outputs:
+            raise ValueError(f"`outputs` must be some of {list(OUTPUT_NAMES)}, got {unknown or list(outputs)}.")
+        strange = sorted(set(options) - _SAMPLER_FIELDS - _MAP_FIELDS)
+        if strange:
+            raise ValueError(f"options must be some of {sorted(_SAMPLER_FIELDS | _MAP_FIELDS)}, got {strange}.")
+        self.outputs = list(outputs)
+        self.sampler = ReconstructionSampler(
+            scheduler=scheduler, **{k: v for k, v in options.items() if k in _SAMPLER_FIELDS}
+        )
+        self.map_options = MapOptions(**{k: v for k, v in options.items() if k in _MAP_FIELDS})
+
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: torch.nn.Module, brain_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the maps of a batch of volumes.
+
+        The network is put into evaluation mode for the call and left as it was found.
+
+        Args:
+            inputs: volumes [B, 1, H, W, D] in [0, 1], axial slices along D.
+            network: a `ConditionedUNet`, or any network that is called as `network(x, timesteps, context)`.
+            brain_mask: [B, 1, H, W, D]; the voxels that are not zero in the input if None.
+
+        Returns:
+            [B, C, H, W, D], float32, one channel for each name in `outputs`.
+
+        Raises:
+            ValueError: if shapes do not agree.
+            InputError: if the input is not finite or the mask of a volume is empty.
+        """
+        if inputs.ndim != 5 or inputs.shape[1] != 1:
+            raise ValueError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")
+        mask = inputs != 0 if brain_mask is None else brain_mask > 0
+        if mask.shape != inputs.shape:
+            raise ValueError(f"`brain_mask` must have the shape {tuple(inputs.shape)}, got {tuple(mask.shape)}.")
+        was_training = network.training
+        network.eval()
+        try:
+            return torch.stack([self._one(x[0], network, m[0]) for x, m in zip(_plain(inputs), _plain(mask), strict=True)])
+        finally:
+            network.train(was_training)
+
+    def _one(self, volume: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
+        if not bool(torch.isfinite(volume).all()):
+            raise InputError("the volume holds NaN or infinite values", fix="Replace them before inference.")
+        if not bool(mask.any()):
+            raise InputError("the brain mask is empty", fix="Give a mask with the brain in it, or an image that is not 0.")
+        image, brain = volume.float().permute(2, 0, 1).contiguous(), mask.permute(2, 0, 1).contiguous()
+        reconstructions = self.sampler(image, network, brain)
+        maps = ScoreMaps(image, reconstructions, brain, self.map_options)
+        return torch.stack([maps.get(name).permute(1, 2, 0).float() for name in self.outputs])
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

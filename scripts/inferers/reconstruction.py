@@ -1,0 +1,115 @@
+"""K rebuilds of a volume by a conditioned denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from monai.networks.schedulers import Scheduler
+from tqdm import tqdm
+
+from scripts.ops import NoiseKind, make_noise
+
+__all__ = ["ReconstructionSampler"]
+
+_ACTIVATIONS = 24  # live feature maps of full size in one forward pass, counted in first-level widths
+_DEFAULT_WIDTH = 64
+
+
+@dataclass(kw_only=True)
+class ReconstructionSampler:
+    """Noise each slice K times to a timestep and let the network predict the clean slice, one forward pass each.
+
+    The draws depend on the seed alone: not on the batch size, the number of slices that hold brain, or the number of
+    draws (the first five of ten are the five).
+
+    Args:
+        scheduler: adds the noise; its `num_train_timesteps` bounds `timestep`.
+        num_samples: K, number of draws, at least 2.
+        timestep: diffusion step that the noise goes to; with several, draw k uses the (k modulo n)-th.
+        noise: `simplex` or `gaussian`.
+        shared_noise: one field for all slices of a draw (the reference), or one for each slice.
+        noise_options: octaves, persistence and frequency of the simplex noise.
+        seed: of the noise.
+        memory_budget_mb: what the activations of one forward pass may take, MiB, by estimate; sets the batch size.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if `num_samples`, `timestep`, `noise` or `memory_budget_mb` is out of range.
+    """
+
+    scheduler: Scheduler
+    num_samples: int = 10
+    timestep: int | Sequence[int] = 500
+    noise: NoiseKind | str = NoiseKind.SIMPLEX
+    shared_noise: bool = True
+    noise_options: dict = field(default_factory=dict)
+    seed: int = 3141
+    memory_budget_mb: float = 512.0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 2:
+            raise ValueError(f"`num_samples` must be at least 2, got {self.num_samples}.")
+        steps = [self.timestep] if isinstance(self.timestep, int) else list(self.timestep)
+        last = self.scheduler.num_train_timesteps - 1
+        if not steps or any(not 0 <= step <= last for step in steps):
+            raise ValueError(f"`timestep` must be from 0 to {last}, got {self.timestep}.")
+        if self.noise not in list(NoiseKind):
+            raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {self.noise!r}.")
+        if self.memory_budget_mb <= 0:
+            raise ValueError(f"`memory_budget_mb` must be positive, got {self.memory_budget_mb}.")
+        self._steps = [steps[k % len(steps)] for k in range(self.num_samples)]
+
+    def batch_size(self, network: torch.nn.Module, pixels: int) -> int:
+        """Return how many slices of `pixels` pixels go through `network` at once (an estimate from its first width)."""
+        widths = getattr(getattr(network, "unet", network), "block_out_channels", [_DEFAULT_WIDTH])
+        return max(1, int(self.memory_budget_mb * 2**20 // (4 * pixels * widths[0] * _ACTIVATIONS)))
+
+    def draw_noise(self, num_slices: int, shape: tuple[int, int]) -> torch.Tensor:
+        """Return the noise [K, S or 1, H, W], float32; fields belong to positions in the volume."""
+        return make_noise(
+            self.noise, self.num_samples, num_slices, shape, self.seed, shared=self.shared_noise, **self.noise_options
+        )
+
+    @torch.no_grad()
+    def __call__(self, volume: torch.Tensor, network: torch.nn.Module, brain_mask: torch.Tensor) -> torch.Tensor:
+        """Rebuild the slices that hold brain.
+
+        Args:
+            volume: one volume [S, H, W] (axial slices first) in [0, 1].
+            network: predicts x0 in [−1, 1]; called as `network(x, timesteps, context)`. If it has `encode`, that runs
+                once for each slice and its features are the context; else the clean slice is.
+            brain_mask: [S, H, W], bool.
+
+        Returns:
+            Reconstructions [K, S, H, W], float32, clipped to [0, 1] and 0 outside the mask.
+        """
+        num_slices, *shape = volume.shape
+        device = volume.device
+        slices = torch.nonzero(brain_mask.flatten(1).any(dim=1)).flatten()
+        noise = self.draw_noise(num_slices, tuple(shape)).to(device)
+        clean = (volume[slices] * 2 - 1)[:, None].float()
+        size = self.batch_size(network, clean[0].numel())
+        encode = getattr(network, "encode", None)
+        context = clean if encode is None else _encode(encode, clean, size)
+        result = volume.new_zeros((self.num_samples, *volume.shape), dtype=torch.float32)
+        jobs = torch.cartesian_prod(torch.arange(self.num_samples), torch.arange(len(slices))).to(device)
+        steps = torch.tensor(self._steps, device=device)
+        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=not self.progress) as bar:
+            for part in jobs.split(size):
+                draw, item = part.unbind(1)
+                place = slices[item]
+                fields = noise[draw, place if noise.shape[1] > 1 else torch.zeros_like(place)][:, None]
+                noisy = self.scheduler.add_noise(clean[item], fields, steps[draw])
+                given = context[item] if context is not None else None
+                rebuilt = network(noisy, steps[draw], given)
+                result[draw, place] = ((rebuilt[:, 0].float() + 1) / 2).clamp(0, 1)
+                bar.update(len(part))
+        return result * brain_mask
+
+
+def _encode(encode: torch.nn.Module, clean: torch.Tensor, size: int) -> torch.Tensor | None:
+    features = [encode(part) for part in clean.split(size)]
+    return None if features[0] is None else torch.cat(features)

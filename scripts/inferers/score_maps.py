@@ -1,0 +1,128 @@
+"""Every map that one set of reconstructions gives, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import torch
+
+from scripts.ops import Extent, Residual, Score, Shrinkage, anomaly_map, mahalanobis_map, postprocess, residual_map
+
+__all__ = ["OUTPUT_NAMES", "MapOptions", "Polarity", "ScoreMaps"]
+
+
+class Polarity(StrEnum):
+    """Whether the intensity baseline looks for dark or for bright lesions."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """Choices of the Mahalanobis map and of the anomaly map; see `mahalanobis_map` and `anomaly_map` for each."""
+
+    score: Score | str = Score.REFERENCE
+    extent: Extent | str = Extent.SLICE
+    window: int = 3
+    regularization: float = 1e-2
+    shrinkage: Shrinkage | str = Shrinkage.FIXED
+    residual: Residual | str = Residual.SSIM
+    ssim_sigma: float = 1.0
+    min_max: bool = True
+    smoothing_sigma: float = 1.0
+    median_size: int = 0
+    erosion: int = 0
+    polarity: Polarity | str = Polarity.DARK
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """Maps [S, H, W] of one case, each computed when it is asked for.
+
+    Args:
+        image: [S, H, W] in [0, 1].
+        reconstructions: [K, S, H, W] in [0, 1].
+        brain_mask: [S, H, W], bool.
+        options: choices of the maps.
+    """
+
+    image: torch.Tensor
+    reconstructions: torch.Tensor
+    brain_mask: torch.Tensor
+    options: MapOptions = field(default_factory=MapOptions)
+
+    @cached_property
+    def mean(self) -> torch.Tensor:
+        """Mean of the K reconstructions."""
+        return self.reconstructions.mean(dim=0)
+
+    def mahalanobis(self, score: Score | str) -> torch.Tensor:
+        """Return the Mahalanobis map; undefined values of the `reference` score (NaN) become 0."""
+        o = self.options
+        raw = mahalanobis_map(
+            self.image,
+            self.reconstructions,
+            self.brain_mask,
+            score=score,
+            extent=o.extent,
+            window=o.window,
+            regularization=o.regularization,
+            shrinkage=o.shrinkage,
+        )
+        return torch.nan_to_num(raw, nan=0.0)
+
+    def combine(self, distance: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+        """Return the anomaly map of a distance map and the reconstruction that the residual is taken from."""
+        o = self.options
+        return anomaly_map(
+            self.image,
+            reconstruction,
+            distance,
+            self.brain_mask,
+            residual=o.residual,
+            min_max=o.min_max,
+            smoothing_sigma=o.smoothing_sigma,
+            median_size=o.median_size,
+            erosion=o.erosion,
+            ssim_sigma=o.ssim_sigma,
+        )
+
+    def _finish(self, raw: torch.Tensor) -> torch.Tensor:
+        o = self.options
+        return postprocess(raw * self.brain_mask, self.brain_mask, median_size=o.median_size, erosion=o.erosion)
+
+    def _l1(self, reconstruction: torch.Tensor) -> torch.Tensor:
+        return residual_map(self.image, reconstruction, self.brain_mask, residual=Residual.L1)
+
+    def intensity(self) -> torch.Tensor:
+        """Return the intensity, inverted for dark lesions: the baseline without any network."""
+        dark = Polarity(self.options.polarity) == Polarity.DARK
+        return self._finish(1 - self.image if dark else self.image)
+
+    def get(self, name: str) -> torch.Tensor:
+        """Return the map that `name`, one of `OUTPUT_NAMES`, stands for."""
+        return _MAKERS[name](self)
+
+
+def _score_maker(score: Score) -> Callable[[ScoreMaps], torch.Tensor]:
+    return lambda maps: maps.combine(maps.mahalanobis(score), maps.mean)
+
+
+_MAKERS: dict[str, Callable[[ScoreMaps], torch.Tensor]] = {
+    "anomaly_map": lambda maps: maps.combine(maps.mahalanobis(maps.options.score), maps.mean),
+    "mahalanobis_map": lambda maps: maps.mahalanobis(maps.options.score),
+    "reconstruction": lambda maps: maps.mean,
+    "uncertainty": lambda maps: maps.reconstructions.std(dim=0),
+    "brain_mask": lambda maps: maps.brain_mask.float(),
+    "intensity": ScoreMaps.intensity,
+    "single_l1": lambda maps: maps._finish(maps._l1(maps.reconstructions[0])),
+    "single": lambda maps: maps.combine(maps._l1(maps.reconstructions[0]), maps.reconstructions[0]),
+    "mean_l1": lambda maps: maps._finish(maps._l1(maps.mean)),
+    "mean": lambda maps: maps.combine(maps._l1(maps.mean), maps.mean),
+    **{f"anomaly_map_{score}": _score_maker(score) for score in Score},
+}
+OUTPUT_NAMES = tuple(_MAKERS)

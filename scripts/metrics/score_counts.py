@@ -1,0 +1,127 @@
+"""Lesion and other voxels counted at every distinct score: all that a threshold sweep needs to know.
+
+A list of these counts is far smaller than the voxels and can be added up case by case, so that metrics pooled over
+thousands of volumes take constant memory. Everywhere in this package a voxel is predicted when `score >= threshold`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scripts.metrics.checks import checked_pair, checked_scores
+
+__all__ = ["ScoreCounts"]
+
+_FLOAT32_MANTISSA_BITS = 23
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreCounts:
+    """Hold, for each distinct score, how many lesion voxels and how many other voxels have it.
+
+    Attributes:
+        values: float64 [V], distinct scores in ascending order.
+        positives: int64 [V], lesion voxels with that score.
+        negatives: int64 [V], other voxels with that score.
+    """
+
+    values: NDArray[np.float64]
+    positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls) -> ScoreCounts:
+        """Return counts of no voxel at all, the neutral element of `+`."""
+        return cls(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @classmethod
+    def count(
+        cls, scores: ArrayLike, target: ArrayLike | None = None, *, mantissa_bits: int | None = None
+    ) -> ScoreCounts:
+        """Count voxels by score.
+
+        Args:
+            scores: any shape, higher is more anomalous.
+            target: same shape, 0 or 1; without it no voxel is a lesion.
+            mantissa_bits: None counts every distinct score exactly. A number rounds scores down to float32 with that
+                many bits of mantissa first: 14 leaves 16,384 scores an octave (6e-5 relative), so that counts of many
+                volumes stay small. Counts at a threshold on this grid are exact all the same, because
+                rounding down never carries a score across it.
+
+        Raises:
+            ValueError: when shapes differ, a score is not finite, the target is not binary or `mantissa_bits` is not
+                in 0..23.
+        """
+        flat = checked_scores(scores).ravel()
+        lesion = np.zeros(flat.shape, np.bool_) if target is None else checked_pair(scores, target)[1]
+        if mantissa_bits is not None:
+            flat = _rounded_down(flat, mantissa_bits)
+        positive_values, positives = np.unique(flat[lesion], return_counts=True)
+        negative_values, negatives = np.unique(flat[~lesion], return_counts=True)
+        none = np.zeros(1, np.int64)
+        return cls(
+            *_merge(
+                np.concatenate([positive_values, negative_values]).astype(np.float64),
+                np.concatenate([positives, none.repeat(len(negatives))]),
+                np.concatenate([none.repeat(len(positives)), negatives]),
+            )
+        )
+
+    def __add__(self, other: ScoreCounts) -> ScoreCounts:
+        """Return the counts of both sets of voxels together."""
+        return ScoreCounts(
+            *_merge(
+                np.concatenate([self.values, other.values]),
+                np.concatenate([self.positives, other.positives]),
+                np.concatenate([self.negatives, other.negatives]),
+            )
+        )
+
+    def with_zeros(self, *, positives: int, negatives: int) -> ScoreCounts:
+        """Return the counts with voxels of score zero added, such as those outside the brain."""
+        if positives == negatives == 0:
+            return self
+        zeros = ScoreCounts(np.zeros(1), np.array([positives], np.int64), np.array([negatives], np.int64))
+        return self + zeros
+
+    @property
+    def num_positives(self) -> int:
+        """Number of lesion voxels."""
+        return int(self.positives.sum())
+
+    @property
+    def num_voxels(self) -> int:
+        """Number of all voxels."""
+        return int(self.positives.sum() + self.negatives.sum())
+
+    def at_or_above(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (true positives [V], predicted voxels [V]) when each of `values` is the threshold."""
+        true_positives = self.positives[::-1].cumsum()[::-1]
+        predicted = (self.positives + self.negatives)[::-1].cumsum()[::-1]
+        return true_positives, predicted
+
+
+def _merge(
+    values: NDArray[np.float64], positives: NDArray[np.int64], negatives: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Sort by value and add up the counts of equal values."""
+    if not len(values):
+        return values, positives, negatives
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    return values[starts], np.add.reduceat(positives[order], starts), np.add.reduceat(negatives[order], starts)
+
+
+def _rounded_down(scores: NDArray[np.floating], mantissa_bits: int) -> NDArray[np.float32]:
+    """Round scores towards minus infinity to float32 numbers of `mantissa_bits` bits of mantissa."""
+    if not 0 <= mantissa_bits <= _FLOAT32_MANTISSA_BITS:
+        raise ValueError(f"`mantissa_bits` must be in 0..{_FLOAT32_MANTISSA_BITS}, got {mantissa_bits}")
+    single = checked_scores(scores.astype(np.float32), name="scores as float32")
+    dropped = np.uint32((1 << (_FLOAT32_MANTISSA_BITS - mantissa_bits)) - 1)
+    # Clearing bits rounds towards zero; a negative number is first carried up to its next coarser magnitude.
+    bits = single.view(np.uint32) + np.where(single < 0, dropped, np.uint32(0))
+    return (bits & ~dropped).view(np.float32) + np.float32(0)  # adding zero turns -0 into 0

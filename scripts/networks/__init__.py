@@ -1,0 +1,7 @@
+"""Networks: the conditioned diffusion U-Net and strict loading of its weights."""
+
+from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning
+from scripts.networks.film import FilmResnetBlock, apply_film
+from scripts.networks.weights import load_weights
+
+__all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film", "load_weights"]

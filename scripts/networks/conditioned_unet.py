@@ -1,0 +1,124 @@
+"""A library diffusion U-Net that is told, by a feature vector, which slice it rebuilds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import torch
+from torch import nn
+
+from scripts.networks.film import apply_film
+
+__all__ = ["ConditionedUNet", "Conditioning"]
+
+
+class Conditioning(StrEnum):
+    """How the feature vector reaches the U-Net."""
+
+    FILM = "film"
+    CROSS_ATTENTION = "cross_attention"
+    NONE = "none"
+
+
+class ConditionedUNet(nn.Module):
+    """Predict a clean slice from its noised copy and the feature vector of the clean slice.
+
+    The U-Net is a library's, unchanged in size and layer names: `generative.networks.nets.DiffusionModelUNet` or
+    `monai.networks.nets.DiffusionModelUNet`. With `film`, the feature vector joins the time embedding through the
+    library's class-embedding branch (a linear layer in the place of its table), and each residual block turns the sum
+    into a scale and a shift. With `cross_attention` it is the one context token of the library's own spatial transformers.
+
+    Args:
+        unet: 2D U-Net with one input and one output channel.
+        encoder: maps slices [B, 1, H, W] to feature vectors [B, feature_dim]; None only for `conditioning="none"`.
+        feature_dim: length of the feature vector.
+        conditioning: `film`, `cross_attention` or `none`.
+        autocast_dtype: a torch dtype's name (`bfloat16`) in which convolutions and products run under autocast, on the
+            CPU too; None computes in the weights' own type.
+
+    Raises:
+        ValueError: if `conditioning` is unknown, or does not fit `unet` or `encoder`.
+
+    References:
+        Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        encoder: nn.Module | None = None,
+        *,
+        feature_dim: int = 512,
+        conditioning: Conditioning | str = Conditioning.FILM,
+        autocast_dtype: str | None = None,
+    ) -> None:
+        super().__init__()
+        if conditioning not in list(Conditioning):
+            raise ValueError(f"`conditioning` must be one of {[str(c) for c in Conditioning]}, got {conditioning!r}.")
+        self.conditioning = Conditioning(conditioning)
+        if self.conditioning != Conditioning.NONE and encoder is None:
+            raise ValueError(f"`encoder` must be a network for conditioning {self.conditioning!s}, got None.")
+        if (self.conditioning == Conditioning.CROSS_ATTENTION) != bool(unet.with_conditioning):
+            raise ValueError(
+                f"`unet` must be built with with_conditioning={self.conditioning == Conditioning.CROSS_ATTENTION} for "
+                f"conditioning {self.conditioning!s}, got with_conditioning={unet.with_conditioning}."
+            )
+        if autocast_dtype is not None and not isinstance(getattr(torch, autocast_dtype, None), torch.dtype):
+            raise ValueError(f"`autocast_dtype` must name a torch dtype or be None, got {autocast_dtype!r}.")
+        self.feature_dim = feature_dim
+        self.autocast_dtype = autocast_dtype
+        self.encoder = encoder if self.conditioning != Conditioning.NONE else None
+        if self.conditioning == Conditioning.FILM:
+            unet.num_class_embeds = feature_dim
+            unet.class_embedding = nn.Linear(feature_dim, unet.time_embed[-1].out_features)
+            apply_film(unet)
+        self.unet = unet
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        dtype = getattr(torch, self.autocast_dtype) if self.autocast_dtype else torch.bfloat16
+        return torch.autocast(device.type, dtype=dtype, enabled=self.autocast_dtype is not None)
+
+    def encode(self, image: torch.Tensor) -> torch.Tensor | None:
+        """Return the feature vectors of clean slices.
+
+        Args:
+            image: slices [B, 1, H, W] in [−1, 1].
+
+        Returns:
+            Features [B, feature_dim], or None for conditioning `none`.
+        """
+        if self.encoder is None:
+            return None
+        with self._autocast(image.device):
+            return self.encoder(image)
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Rebuild clean slices.
+
+        Args:
+            x: noised slices [B, 1, H, W].
+            timesteps: diffusion steps [B], integers.
+            context: the clean slices [B, 1, H, W], or their feature vectors [B, feature_dim] from `encode`, so that
+                K rebuilds of a slice encode it once.
+
+        Returns:
+            The predicted clean slices [B, 1, H, W] in the type of `x`.
+
+        Raises:
+            ValueError: if the network is conditioned and `context` is None.
+        """
+        if self.conditioning == Conditioning.NONE:
+            kwargs = {}
+        elif context is None:
+            raise ValueError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
+        else:
+            features = self.encode(context) if context.ndim == 4 else context
+            kwargs = (
+                {"class_labels": features}
+                if self.conditioning == Conditioning.FILM
+                else {"context": features[:, None].to(x.dtype)}
+            )
+        with self._autocast(x.device):
+            return self.unet(x, timesteps, **kwargs).to(x.dtype)

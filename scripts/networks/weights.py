@@ -1,0 +1,82 @@
+"""Strict loading of network weights, with every mismatch named."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from scripts.errors import InputError
+
+__all__ = ["load_weights"]
+
+Network = TypeVar("Network", bound=nn.Module)
+_SHOWN = 8
+
+
+def _read(path: Path, key: str) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError("the checkpoint does not exist", path=path, fix="Train one, or give the path of a .pt file.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise InputError(
+            f"it cannot be read as a weights-only torch checkpoint ({type(error).__name__})",
+            path=path,
+            fix="Give a .pt file that holds a state dict and nothing else.",
+        ) from error
+    state = content.get(key, content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError("it holds no state dict", path=path, fix=f"Give a state dict, or a dict with the key {key!r}.")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _list(title: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" … and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [f"{title} ({len(names)}): {', '.join(names[:_SHOWN])}{more}"]
+
+
+def load_weights(network: Network, path: str | Path, *, key: str = "model") -> Network:
+    """Load weights into a network; all names and shapes must agree.
+
+    Half-precision weights are converted to the network's own type. A prefix `module.` (distributed training) is dropped.
+
+    Args:
+        network: receives the weights, in place.
+        path: a torch file with a state dict, or with a dict that holds one under `key`.
+        key: where the state dict lies in a training checkpoint.
+
+    Returns:
+        `network`.
+
+    Raises:
+        InputError: if the file is missing or unreadable, or any parameter is missing, left over or of another shape;
+            the message names them. The network is then unchanged.
+    """
+    path = Path(path)
+    state = _read(path, key)
+    own = network.state_dict()
+    shapes = [
+        f"{name} {list(state[name].shape)} for {list(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = (
+        _list("of another shape", shapes)
+        + _list("missing in the file", [name for name in own if name not in state])
+        + _list("unknown to the network", [name for name in state if name not in own])
+    )
+    if problems:
+        raise InputError(
+            "the weights do not fit the network; " + "; ".join(problems),
+            path=path,
+            fix="Use the network size the weights were trained with (`network_def` in the config).",
+        )
+    network.load_state_dict(state, strict=True)
+    return network

@@ -1,0 +1,80 @@
+"""Shared argument checks of the tensor functions: one wording for each mistake."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from scripts.errors import InputError
+
+__all__ = ["check_choice", "check_finite", "check_non_negative", "check_odd", "check_positive", "check_volumes"]
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def check_choice(kind: type[Choice], value: str, name: str) -> Choice:
+    """Return the member of `kind` that `value` names.
+
+    Args:
+        kind: the enumeration of valid names.
+        value: a member or its name.
+        name: the argument's name, for the message.
+
+    Raises:
+        InputError: when `value` is not a member; the message lists those that are.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        valid = ", ".join(member.value for member in kind)
+        raise InputError(f"`{name}` must be one of {valid}, got {value!r}") from None
+
+
+def check_positive(value: float, name: str) -> None:
+    """Raise `InputError` unless `value` is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"`{name}` must be a finite number above zero, got {value!r}")
+
+
+def check_non_negative(value: float, name: str) -> None:
+    """Raise `InputError` unless `value` is zero or a finite number above it."""
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"`{name}` must be zero or a finite number above it, got {value!r}")
+
+
+def check_odd(value: int, name: str) -> None:
+    """Raise `InputError` unless `value` is an odd whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % 2 == 0:
+        raise InputError(f"`{name}` must be an odd whole number of at least 1, got {value!r}")
+
+
+def check_volumes(**volumes: Tensor) -> None:
+    """Raise `InputError` unless all tensors are `[S, H, W]` of one shape, none empty, on one device.
+
+    Args:
+        volumes: the tensors by argument name; the first one sets the shape and the device.
+    """
+    (first, reference), *others = volumes.items()
+    if reference.ndim != 3 or reference.numel() == 0:
+        raise InputError(f"`{first}` must be a non-empty [S, H, W] tensor, got shape {tuple(reference.shape)}")
+    for name, volume in others:
+        if volume.shape != reference.shape:
+            shapes = f"{tuple(reference.shape)}, got {tuple(volume.shape)}"
+            raise InputError(f"`{name}` must have the shape of `{first}`, {shapes}")
+        if volume.device != reference.device:
+            raise InputError(f"`{name}` must be on the device of `{first}`, {reference.device}, got {volume.device}")
+
+
+def check_finite(**tensors: Tensor) -> None:
+    """Raise `InputError` for the first tensor that holds a NaN or an infinity, and say how many it holds."""
+    for name, tensor in tensors.items():
+        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
+        if bool(torch.isfinite(total)):  # a NaN or an infinity would stay in the sum, and a sum is quicker to look at
+            continue
+        count = int((~torch.isfinite(tensor)).sum())
+        if count:
+            raise InputError(f"`{name}` must be finite, got {count} NaN or infinite of {tensor.numel()} values")

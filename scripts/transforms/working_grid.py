@@ -1,0 +1,134 @@
+"""Resample a case once onto the grid on which the network works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from enum import StrEnum
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
+from monai.utils import ensure_tuple_rep
+
+from scripts.transforms.check_image import source_path
+
+__all__ = ["TEMPLATE_CENTER_MM", "GridCenter", "ToWorkingGridd", "grid_affine", "share_inside"]
+
+logger = logging.getLogger(__name__)
+TEMPLATE_CENTER_MM = (-1.0, -19.0, 7.0)
+
+
+class GridCenter(StrEnum):
+    """Where the working grid is placed: on the template's centre in world mm, or on the middle of the image."""
+
+    AUTO = "auto"
+    TEMPLATE = "template"
+    IMAGE = "image"
+
+
+def grid_affine(center_mm: Sequence[float], size: Sequence[int], spacing_mm: float) -> np.ndarray:
+    """Return the voxel-to-world matrix [4, 4] (RAS, mm) of an axis-aligned grid of `size` voxels around a centre."""
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = np.asarray(center_mm) - (np.asarray(size) - 1) / 2 * spacing_mm
+    return affine
+
+
+def share_inside(mask: torch.Tensor, affine: np.ndarray, grid: np.ndarray, size: Sequence[int]) -> float:
+    """Return which share (0 to 1) of the mask's voxels lies inside a grid.
+
+    Args:
+        mask: [1, H, W, D]; voxels above 0 count.
+        affine: voxel to world of the mask, mm.
+        grid: voxel to world of the grid, mm.
+        size: voxels of the grid.
+    """
+    voxels = np.argwhere(torch.as_tensor(mask[0]).cpu().numpy() > 0)
+    if len(voxels) == 0:
+        return 1.0
+    to_grid = np.linalg.solve(grid, affine)
+    position = voxels @ to_grid[:3, :3].T + to_grid[:3, 3]
+    return float(((position > -0.5) & (position < np.asarray(size) - 0.5)).all(axis=1).mean())
+
+
+class ToWorkingGridd(MapTransform, InvertibleTransform):
+    """Resample images, masks and labels [1, H, W, D] of one case onto the working grid; `Invertd` takes results back.
+
+    The grid is axis-aligned (RAS), so scans must be registered to the template. A case that already lies on the grid is
+    not interpolated. What the grid does not cover is lost, what the scan does not cover is 0.
+
+    Args:
+        keys: images, masks, labels.
+        mask_key: the brain mask, which decides between the centres and warns when brain is cut off.
+        size: voxels of the grid.
+        spacing_mm: edge of its voxels, mm.
+        center: `template` puts the grid on the template's centre (−1, −19, 7) mm in the world of the header; `image` on the
+            middle of the image (the reference experiment's centre crop); `auto` on the template's centre, or on the
+            image's middle where that keeps more of the brain, as for files whose header has no template origin;
+            or three numbers, mm.
+        mode: interpolation for each key, `nearest`, `bilinear` or a spline order 0–5 (3 is the reference's B-spline).
+        allow_missing_keys: whether a key may be absent.
+
+    Raises:
+        ValueError: if `center` is unknown.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        mask_key: str = "brain_mask",
+        size: Sequence[int] = (96, 96, 80),
+        spacing_mm: float = 2.0,
+        center: GridCenter | str | Sequence[float] = GridCenter.AUTO,
+        mode: str | int | Sequence[str | int] = 3,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if isinstance(center, str) and center not in list(GridCenter):
+            raise ValueError(f"`center` must be one of {[str(c) for c in GridCenter]} or 3 numbers, got {center!r}.")
+        self.mask_key = mask_key
+        self.size = tuple(size)
+        self.spacing_mm = spacing_mm
+        self.center = center
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
+
+    def _choose_grid(self, mask: torch.Tensor) -> np.ndarray:
+        affine = np.asarray(mask.affine, dtype=np.float64)
+        middle = (affine @ [*((np.asarray(mask.shape[1:]) - 1) / 2), 1.0])[:3]
+        if not isinstance(self.center, str):
+            candidates = [self.center]
+        else:
+            by_name = {GridCenter.TEMPLATE: [TEMPLATE_CENTER_MM], GridCenter.IMAGE: [middle]}
+            candidates = by_name.get(GridCenter(self.center), [TEMPLATE_CENTER_MM, middle])
+        grids = [grid_affine(center, self.size, self.spacing_mm) for center in candidates]
+        shares = [share_inside(mask, affine, grid, self.size) for grid in grids]
+        best = int(np.argmax(np.asarray(shares) - [0.0, 0.01][: len(shares)]))
+        if best == 1 or shares[best] < 0.99:
+            logger.warning(
+                "%s: the working grid holds %.1f %% of the brain%s.",
+                source_path(mask) or "image",
+                100 * shares[best],
+                "; centred on the image, as its header does not place it on the template" if best == 1 else "",
+            )
+        return grids[best]
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` on the working grid, float32."""
+        result = dict(data)
+        grid = torch.as_tensor(self._choose_grid(result[self.mask_key]))
+        for key, mode in self.key_iterator(result, self.mode):
+            padding = "constant" if isinstance(mode, int) else "zeros"
+            result[key] = self.resample(
+                result[key], dst_affine=grid, spatial_size=self.size, mode=mode, padding_mode=padding
+            )
+        return result
+
+    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` on the grid it came from."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.resample.inverse(result[key])
+        return result
