@@ -1,6 +1,7 @@
 """Data set records, split CSVs as MONAI datalists, leak detection and seeded phantoms."""
 
 from scripts.data.datalist import load_datalist, load_datalists
+from scripts.data.inputs import find_scans
 from scripts.data.leaks import LeakReport, drop_leaks, find_leaks
 from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
 from scripts.data.splits import load_splits
@@ -13,6 +14,7 @@ __all__ = [
     "available_records",
     "drop_leaks",
     "find_leaks",
+    "find_scans",
     "load_datalist",
     "load_datalists",
     "load_record",

@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from scripts.errors import InputError
 from scripts.handlers.case_rows import RECONSTRUCTION, case_row, case_slices, operating_point_columns, slice_rows
 from scripts.handlers.case_store import CaseStore
+from scripts.handlers.engine_items import engine_items
 from scripts.handlers.evaluated_case import read_case
 from scripts.handlers.evaluation_figures import draw_case, draw_curves
 from scripts.handlers.evaluation_summary import mean_over_cases, summarize, summary_markdown
@@ -112,8 +113,8 @@ class AnomalyEvaluationHandler:
 
     def _collect(self, engine: Engine) -> None:
         """Score the cases of one iteration as far as no common threshold is needed."""
-        for output in engine.state.output:  # type: ignore[union-attr]
-            case = read_case(output, outputs=self.outputs, spacing_mm=self.spacing_mm, carry=self.carry)
+        for item in engine_items(engine):
+            case = read_case(item, outputs=self.outputs, spacing_mm=self.spacing_mm, carry=self.carry)
             rows = []
             for name in self.map_names:
                 slices = case_slices(case, name, region=self.region)

@@ -96,7 +96,7 @@ class ScoreMaps:
         return postprocess(raw * self.brain_mask, self.brain_mask, median_size=o.median_size, erosion=o.erosion)
 
     def _l1(self, reconstruction: torch.Tensor) -> torch.Tensor:
-        return residual_map(self.image, reconstruction, self.brain_mask, residual=Residual.L1)
+        return residual_map(self.image, reconstruction, residual=Residual.L1) * self.brain_mask
 
     def intensity(self) -> torch.Tensor:
         """Return the intensity, inverted for dark lesions: the baseline without any network."""

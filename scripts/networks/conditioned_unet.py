@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,8 @@ class ConditionedUNet(nn.Module):
     The U-Net is a library's, unchanged in size and layer names: `generative.networks.nets.DiffusionModelUNet` or
     `monai.networks.nets.DiffusionModelUNet`. With `film`, the feature vector joins the time embedding through the
     library's class-embedding branch (a linear layer in the place of its table), and each residual block turns the sum
-    into a scale and a shift. With `cross_attention` it is the one context token of the library's own spatial transformers.
+    into a scale and a shift. With `cross_attention` it is the one context token of the library's own spatial
+    transformers.
 
     Args:
         unet: 2D U-Net with one input and one output channel.
@@ -45,7 +47,7 @@ class ConditionedUNet(nn.Module):
 
     def __init__(
         self,
-        unet: nn.Module,
+        unet: Any,
         encoder: nn.Module | None = None,
         *,
         feature_dim: int = 512,
@@ -72,7 +74,7 @@ class ConditionedUNet(nn.Module):
             unet.num_class_embeds = feature_dim
             unet.class_embedding = nn.Linear(feature_dim, unet.time_embed[-1].out_features)
             apply_film(unet)
-        self.unet = unet
+        self.unet: nn.Module = unet
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         dtype = getattr(torch, self.autocast_dtype) if self.autocast_dtype else torch.bfloat16
@@ -109,16 +111,15 @@ class ConditionedUNet(nn.Module):
         Raises:
             ValueError: if the network is conditioned and `context` is None.
         """
-        if self.conditioning == Conditioning.NONE:
-            kwargs = {}
-        elif context is None:
-            raise ValueError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
-        else:
-            features = self.encode(context) if context.ndim == 4 else context
-            kwargs = (
-                {"class_labels": features}
-                if self.conditioning == Conditioning.FILM
-                else {"context": features[:, None].to(x.dtype)}
-            )
         with self._autocast(x.device):
-            return self.unet(x, timesteps, **kwargs).to(x.dtype)
+            return self.unet(x, timesteps, **self._condition(context, x.dtype)).to(x.dtype)
+
+    def _condition(self, context: torch.Tensor | None, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        if self.conditioning == Conditioning.NONE:
+            return {}
+        features = self.encode(context) if context is not None and context.ndim == 4 else context
+        if features is None:
+            raise ValueError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
+        if self.conditioning == Conditioning.FILM:
+            return {"class_labels": features}
+        return {"context": features[:, None].to(dtype)}

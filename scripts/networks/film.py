@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -23,19 +25,19 @@ class FilmResnetBlock(nn.Module):
         section 3 (adaptive group normalisation), gives this form for diffusion networks.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
-        self.spatial_dims = block.spatial_dims
-        self.out_channels = block.out_channels
-        self.norm1 = block.norm1
-        self.nonlinearity = block.nonlinearity
-        self.conv1 = block.conv1
-        self.upsample = block.upsample
-        self.downsample = block.downsample
+        self.spatial_dims: int = block.spatial_dims
+        self.out_channels: int = block.out_channels
+        self.norm1: nn.Module = block.norm1
+        self.nonlinearity: nn.Module = block.nonlinearity
+        self.conv1: nn.Module = block.conv1
+        self.upsample: nn.Module | None = block.upsample
+        self.downsample: nn.Module | None = block.downsample
         self.time_emb_proj = nn.Linear(block.emb_channels, 2 * block.out_channels)
-        self.norm2 = block.norm2
-        self.conv2 = block.conv2
-        self.skip_connection = block.skip_connection
+        self.norm2: nn.Module = block.norm2
+        self.conv2: nn.Module = block.conv2
+        self.skip_connection: nn.Module = block.skip_connection
 
     def forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
         """Apply the block to `x` [B, C, *spatial] under the embedding `emb` [B, E]."""

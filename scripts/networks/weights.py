@@ -61,7 +61,8 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
     """
     path = Path(path)
     state = _read(path, key)
-    own = network.state_dict()
+    target = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    own = target.state_dict()
     shapes = [
         f"{name} {list(state[name].shape)} for {list(own[name].shape)}"
         for name in own
@@ -78,5 +79,5 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
             path=path,
             fix="Use the network size the weights were trained with (`network_def` in the config).",
         )
-    network.load_state_dict(state, strict=True)
+    target.load_state_dict(state, strict=True)
     return network

@@ -4,10 +4,12 @@ from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
 from scripts.transforms.denoise import CurvatureFlowDenoised
 from scripts.transforms.ghosting import RandGhostingd, add_ghosts
 from scripts.transforms.intensity import ScaleByMaskPercentilesd
+from scripts.transforms.outputs import AtomicNibabelWriter, SplitOutputsd
 from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slices
 from scripts.transforms.working_grid import GridCenter, ToWorkingGridd, grid_affine
 
 __all__ = [
+    "AtomicNibabelWriter",
     "AxialSlicesd",
     "BrainMaskFromNonzerod",
     "CheckImaged",
@@ -16,6 +18,7 @@ __all__ = [
     "RandAxialSliced",
     "RandGhostingd",
     "ScaleByMaskPercentilesd",
+    "SplitOutputsd",
     "ToWorkingGridd",
     "add_ghosts",
     "brain_slices",

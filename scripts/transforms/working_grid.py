@@ -127,8 +127,14 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data` on the grid it came from."""
+        """Return `data` on the grid it came from, resampled linearly where the way there was a spline.
+
+        Maps have sharp edges, over which a spline would swing below 0 and above the peak.
+        """
         result = dict(data)
         for key in self.key_iterator(result):
+            options = result[key].applied_operations[-1]["extra_info"]
+            if isinstance(options["mode"], int):
+                options.update(mode="bilinear", padding_mode="zeros")
             result[key] = self.resample.inverse(result[key])
         return result

@@ -179,7 +179,7 @@ def test_data_sets_are_apart_and_keep_their_own_best_threshold(cases, tmp_path):
     other["pred"] = other["pred"] * 2
     evaluate(tmp_path, [*cases, other], panels="all")
     sets = json.loads((tmp_path / "summary.json").read_text())["data_sets"]
-    thresholds = {name: entry["anomaly_map"]["pooled"]["best_threshold"] for name, entry in sets.items()}
+    thresholds = {name: entry["anomaly_map"]["thresholds"]["pooled_best_dice"] for name, entry in sets.items()}
     assert thresholds["Brats/21"] > 1.5 * thresholds["lesions"]
     assert (tmp_path / "panels" / "Brats_21_b.png").is_file()
     assert (tmp_path / "pr_curve_Brats_21.png").is_file()

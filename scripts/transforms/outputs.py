@@ -1,0 +1,71 @@
+"""From the inferer's channels to named images, and to files that are never half-written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import NibabelWriter
+from monai.transforms import MapTransform
+
+__all__ = ["AtomicNibabelWriter", "SplitOutputsd"]
+
+
+class AtomicNibabelWriter(NibabelWriter):
+    """Write NIfTI to a temporary name in the same folder, then rename it."""
+
+    def write(self, filename: str | os.PathLike, verbose: bool = False, **obj_kwargs: Any) -> None:
+        """Write the image; a file of that name is replaced only when the new one is complete."""
+        final = Path(filename)
+        temporary = final.with_name(f".{os.getpid()}_{final.name}")
+        try:
+            super().write(temporary, verbose=verbose, **obj_kwargs)
+            os.replace(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class SplitOutputsd(MapTransform):
+    """Give each channel [C, H, W, D] of the inferer a key of its own, and threshold the anomaly map to a lesion mask.
+
+    Args:
+        keys: the inferer's output.
+        outputs: names of the channels; they become keys, [1, H, W, D] each.
+        threshold: voxels with `anomaly_map >= threshold` inside the brain are lesion; None makes no mask.
+        mask_key: the brain mask [1, H, W, D] on the same grid, outside which maps are 0; None leaves them.
+        allow_missing_keys: whether a key may be absent.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        outputs: Sequence[str],
+        threshold: float | None = None,
+        mask_key: str | None = "brain_mask",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.outputs = list(outputs)
+        self.threshold = threshold
+        self.mask_key = mask_key
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` with the new keys, float32, and `lesion_mask`, uint8."""
+        result = dict(data)
+        for key in self.key_iterator(data):
+            maps = data[key]
+            if maps.shape[0] != len(self.outputs):
+                raise ValueError(f"`{key}` must have {len(self.outputs)} channels {self.outputs}, got {maps.shape[0]}.")
+            inside = 1 if self.mask_key is None else (torch.as_tensor(data[self.mask_key]) > 0).to(maps.device)
+            for index, name in enumerate(self.outputs):
+                result[name] = maps[index : index + 1] * inside
+            if self.threshold is not None and "anomaly_map" in result:
+                lesion = (torch.as_tensor(result["anomaly_map"]) >= self.threshold) * inside
+                result["lesion_mask"] = maps[:1] * 0 + lesion
+                result["lesion_mask"] = result["lesion_mask"].to(torch.uint8)
+        return result
