@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from os import PathLike
+from types import TracebackType
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "end_with_the_reason", "reason"]
 
 
 class InputError(ValueError):
@@ -23,3 +25,27 @@ class InputError(ValueError):
         self.what, self.path, self.fix = what, path, fix
         message = what if path is None else f"{path}: {what}"
         super().__init__(f"{message.rstrip('.')}. {fix}" if fix else message)
+
+
+def reason(error: BaseException) -> BaseException:
+    """Return the first error of a chain of `raise … from …`: what was wrong, under what it made fail."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _last_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    first = reason(error)
+    if not isinstance(first, InputError):
+        sys.__excepthook__(kind, error, trace)
+    if first is not error or isinstance(first, InputError):
+        sys.stderr.write(f"\nerror: {first}\n")
+
+
+def end_with_the_reason() -> None:
+    """Make a command that fails end with the message of the first error, as its last line.
+
+    `monai.bundle` wraps every error of a config twice or more, so that the message that helps is far up. Wrong input
+    (`InputError`) is then told in that line alone, without a traceback. The exit status stays 1.
+    """
+    sys.excepthook = _last_line

@@ -51,12 +51,13 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         self.noise = NoiseKind(noise)
         self.timestep = timestep
         self.seed = seed
-        self.options = {"octaves": octaves, "persistence": persistence, "frequency": frequency}
+        self.options: dict[str, Any] = {"octaves": octaves, "persistence": persistence, "frequency": frequency}
 
     def get_noise(self, images: torch.Tensor) -> torch.Tensor:
         """Return a field per slice, [B, 1, H, W]."""
         seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
-        noise = make_noise(self.noise, images.shape[0], 1, tuple(images.shape[-2:]), seed, **self.options)
+        shape = (images.shape[-2], images.shape[-1])
+        noise = make_noise(self.noise, images.shape[0], 1, shape, seed, **self.options)
         return noise.to(images)
 
     def get_timesteps(self, images: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
@@ -10,7 +12,7 @@ __all__ = ["GradientClip"]
 
 
 class GradientClip:
-    """Clip the norm of a network's gradients after each backward pass.
+    """Clip the norm of a network's gradients after each backward pass, unscaled first where the trainer scales them.
 
     Args:
         network: whose gradients are clipped.
@@ -32,5 +34,8 @@ class GradientClip:
 
     def __call__(self, engine: Engine) -> None:
         """Clip, and keep the norm before clipping in `engine.state.gradient_norm`."""
+        trainer: Any = engine
+        if getattr(trainer, "scaler", None) is not None:  # mixed precision: the loss was multiplied before the pass
+            trainer.scaler.unscale_(trainer.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
-        engine.state.gradient_norm = float(norm)
+        trainer.state.gradient_norm = float(norm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 
 from scripts.errors import InputError
+from scripts.networks import read_checkpoint
 
 __all__ = ["BestModelCheckpoint", "TrainingCheckpoint"]
 
@@ -38,8 +40,8 @@ class _FixedNameSaver(DiskSaver):
 class TrainingCheckpoint:
     """Save the whole state of a training run after epochs, and go on from it.
 
-    MONAI's `CheckpointSaver` writes in place, so that an interrupted write loses the run; this one goes through Ignite's
-    `Checkpoint` and an atomic rename. The trainer itself is saved too, under `trainer`.
+    MONAI's `CheckpointSaver` writes in place, so that an interrupted write loses the run; this one goes through
+    Ignite's `Checkpoint` and an atomic rename. The trainer itself is saved too, under `trainer`.
 
     Args:
         save_dir: folder for the file; made if absent.
@@ -49,7 +51,9 @@ class TrainingCheckpoint:
         resume: load the file before the first epoch.
 
     Raises:
-        InputError: on starting, if `resume` is set and the file is missing or does not fit.
+        ValueError: if `interval` is below 1.
+        InputError: on attaching, if `resume` is set and the file is missing, damaged or does not fit, or the run has
+            finished.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class TrainingCheckpoint:
         interval: int = 1,
         resume: bool = False,
     ) -> None:
+        if interval < 1:
+            raise ValueError(f"`interval` must be at least 1, got {interval}.")
         self.path = Path(save_dir) / filename
         self.objects = dict(objects)
         self.interval = interval
@@ -82,9 +88,21 @@ class TrainingCheckpoint:
                 path=self.path,
                 fix="Run without --resume, or give --output_dir.",
             )
-        max_epochs = engine.state.max_epochs
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
-        finished = content["trainer"]["iteration"] // content["trainer"]["epoch_length"]
+        max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
+        content = read_checkpoint(self.path)
+        try:
+            saved_length = content["trainer"]["epoch_length"]
+            finished = content["trainer"]["iteration"] // saved_length
+        except (KeyError, TypeError, IndexError) as error:
+            raise InputError(
+                "it does not hold the state of a training run", path=self.path, fix="Give the checkpoint.pt of one."
+            ) from error
+        if epoch_length is not None and epoch_length != saved_length:
+            raise InputError(
+                f"an epoch of it has {saved_length} batches and one of this run {epoch_length}",
+                path=self.path,
+                fix="Resume with the data and the batch size it was made with.",
+            )
         if max_epochs is not None and finished >= max_epochs:
             raise InputError(
                 f"it is from epoch {finished} and `max_epochs` is {max_epochs}",
@@ -94,9 +112,11 @@ class TrainingCheckpoint:
         content["trainer"]["max_epochs"] = max_epochs
         try:
             Checkpoint.load_objects(to_load=self.objects, checkpoint=content)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"it does not fit this run ({error})", path=self.path, fix="Resume with the config it was made with."
+                f"it does not fit this run ({' '.join(str(error).split())})",
+                path=self.path,
+                fix="Resume with the config it was made with.",
             ) from error
         logger.info("Resumed from %s after epoch %d.", self.path, finished)
 
@@ -120,7 +140,9 @@ class BestModelCheckpoint:
         self.sign = -1.0 if lower_is_better else 1.0
 
     def _score(self, engine: Engine) -> float:
-        return self.sign * float(engine.state.metrics[engine.state.key_metric_name])
+        state: Any = engine.state
+        score = self.sign * float(state.metrics[state.key_metric_name])
+        return -math.inf if math.isnan(score) else score  # nothing compares as better than NaN
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from monai.networks.schedulers import Scheduler
+from monai.utils import convert_to_dst_type
 
 from scripts.errors import InputError
 from scripts.inferers.reconstruction import ReconstructionSampler
@@ -26,8 +29,8 @@ class MahalanobisInferer(Inferer):
         scheduler: diffusion scheduler, `DDPMScheduler(schedule="cosine", prediction_type="sample")` in the reference.
         outputs: names of the maps to return, in this order, as channels. `anomaly_map`, `mahalanobis_map`,
             `reconstruction` (mean of K), `uncertainty` (standard deviation over K), `brain_mask`; for comparison
-            `anomaly_map_<score>` with one score each, and the baselines `intensity`, `single` and `mean` (the anomaly map
-            with the L1 error of one reconstruction, or of the mean of K, in the place of the Mahalanobis map),
+            `anomaly_map_<score>` with one score each, and the baselines `intensity`, `single` and `mean` (the anomaly
+            map with the L1 error of one reconstruction, or of the mean of K, in the place of the Mahalanobis map),
             `single_l1` and `mean_l1` (the L1 error alone).
         **options: fields of `ReconstructionSampler` (num_samples, timestep, noise, shared_noise, seed,
             memory_budget_mb, progress, …) and of `MapOptions` (score, extent, window, regularization, shrinkage,
@@ -40,7 +43,7 @@ class MahalanobisInferer(Inferer):
         Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
     """
 
-    def __init__(self, scheduler: Scheduler, *, outputs: Sequence[str] = ("anomaly_map",), **options: object) -> None:
+    def __init__(self, scheduler: Scheduler, *, outputs: Sequence[str] = ("anomaly_map",), **options: Any) -> None:
         super().__init__()
         unknown = [name for name in outputs if name not in OUTPUT_NAMES]
         if unknown or not outputs:
@@ -59,7 +62,7 @@ class MahalanobisInferer(Inferer):
     ) -> torch.Tensor:
         """Return the maps of a batch of volumes.
 
-        The network is put into evaluation mode for the call and left as it was found.
+        The network is put into evaluation mode for the call, and each of its modules is left as it was found.
 
         Args:
             inputs: volumes [B, 1, H, W, D] in [0, 1], axial slices along D.
@@ -67,33 +70,49 @@ class MahalanobisInferer(Inferer):
             brain_mask: [B, 1, H, W, D]; the voxels that are not zero in the input if None.
 
         Returns:
-            [B, C, H, W, D], float32, one channel for each name in `outputs`.
+            [B, C, H, W, D], float32, one channel for each name in `outputs`; a MetaTensor if `inputs` is one, so that
+            `Invertd` can take the maps back to the scan's grid.
 
         Raises:
             ValueError: if shapes do not agree.
-            InputError: if the input is not finite or the mask of a volume is empty.
+            InputError: if the input is not finite or the mask of a volume is empty; before any volume is rebuilt.
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
             raise ValueError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")
         mask = inputs != 0 if brain_mask is None else brain_mask > 0
         if mask.shape != inputs.shape:
             raise ValueError(f"`brain_mask` must have the shape {tuple(inputs.shape)}, got {tuple(mask.shape)}.")
-        was_training = network.training
-        network.eval()
-        try:
-            return torch.stack([self._one(x[0], network, m[0]) for x, m in zip(_plain(inputs), _plain(mask), strict=True)])
-        finally:
-            network.train(was_training)
+        cases = list(zip(_plain(inputs), _plain(mask).to(inputs.device), strict=True))
+        for volume, brain in cases:
+            _check(volume, brain)
+        with _evaluating(network):
+            maps = torch.stack([self._one(volume[0], network, brain[0]) for volume, brain in cases])
+        return convert_to_dst_type(maps, inputs, dtype=maps.dtype)[0]
 
     def _one(self, volume: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
-        if not bool(torch.isfinite(volume).all()):
-            raise InputError("the volume holds NaN or infinite values", fix="Replace them before inference.")
-        if not bool(mask.any()):
-            raise InputError("the brain mask is empty", fix="Give a mask with the brain in it, or an image that is not 0.")
         image, brain = volume.float().permute(2, 0, 1).contiguous(), mask.permute(2, 0, 1).contiguous()
         reconstructions = self.sampler(image, network, brain)
         maps = ScoreMaps(image, reconstructions, brain, self.map_options)
         return torch.stack([maps.get(name).permute(1, 2, 0).float() for name in self.outputs])
+
+
+def _check(volume: torch.Tensor, mask: torch.Tensor) -> None:
+    if not bool(torch.isfinite(volume).all()):
+        raise InputError("the volume holds NaN or infinite values", fix="Replace them before inference.")
+    if not bool(mask.any()):
+        raise InputError("the brain mask is empty", fix="Give a mask with the brain in it, or an image that is not 0.")
+
+
+@contextmanager
+def _evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Put the network into evaluation mode, then each of its modules back: a frozen encoder stays frozen."""
+    found = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in found:
+            module.training = training
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ __all__ = ["ReconstructionSampler"]
 
 _ACTIVATIONS = 24  # live feature maps of full size in one forward pass, counted in first-level widths
 _DEFAULT_WIDTH = 64
+_NOISE_OPTIONS = ("octaves", "persistence", "frequency")
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,7 @@ class ReconstructionSampler:
         progress: show a progress bar.
 
     Raises:
-        ValueError: if `num_samples`, `timestep`, `noise` or `memory_budget_mb` is out of range.
+        ValueError: if `num_samples`, `timestep`, `noise`, `noise_options` or `memory_budget_mb` is out of range.
     """
 
     scheduler: Scheduler
@@ -54,10 +55,13 @@ class ReconstructionSampler:
             raise ValueError(f"`num_samples` must be at least 2, got {self.num_samples}.")
         steps = [self.timestep] if isinstance(self.timestep, int) else list(self.timestep)
         last = self.scheduler.num_train_timesteps - 1
-        if not steps or any(not 0 <= step <= last for step in steps):
-            raise ValueError(f"`timestep` must be from 0 to {last}, got {self.timestep}.")
+        if not steps or any(not isinstance(step, int) or not 0 <= step <= last for step in steps):
+            raise ValueError(f"`timestep` must be whole numbers from 0 to {last}, got {self.timestep}.")
         if self.noise not in list(NoiseKind):
             raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {self.noise!r}.")
+        if not set(self.noise_options) <= set(_NOISE_OPTIONS):
+            given = sorted(self.noise_options)
+            raise ValueError(f"`noise_options` must be some of {list(_NOISE_OPTIONS)}, got {given}.")
         if self.memory_budget_mb <= 0:
             raise ValueError(f"`memory_budget_mb` must be positive, got {self.memory_budget_mb}.")
         self._steps = [steps[k % len(steps)] for k in range(self.num_samples)]
@@ -86,10 +90,10 @@ class ReconstructionSampler:
         Returns:
             Reconstructions [K, S, H, W], float32, clipped to [0, 1] and 0 outside the mask.
         """
-        num_slices, *shape = volume.shape
+        num_slices, height, width = volume.shape
         device = volume.device
         slices = torch.nonzero(brain_mask.flatten(1).any(dim=1)).flatten()
-        noise = self.draw_noise(num_slices, tuple(shape)).to(device)
+        noise = self.draw_noise(num_slices, (height, width)).to(device)
         clean = (volume[slices] * 2 - 1)[:, None].float()
         size = self.batch_size(network, clean[0].numel())
         encode = getattr(network, "encode", None)
@@ -110,6 +114,8 @@ class ReconstructionSampler:
         return result * brain_mask
 
 
-def _encode(encode: torch.nn.Module, clean: torch.Tensor, size: int) -> torch.Tensor | None:
-    features = [encode(part) for part in clean.split(size)]
-    return None if features[0] is None else torch.cat(features)
+def _encode(
+    encode: Callable[[torch.Tensor], torch.Tensor | None], clean: torch.Tensor, size: int
+) -> torch.Tensor | None:
+    features = [vector for part in clean.split(size) if (vector := encode(part)) is not None]
+    return torch.cat(features) if features else None

@@ -9,7 +9,9 @@ from functools import cached_property
 
 import torch
 
+from scripts.errors import InputError
 from scripts.ops import Extent, Residual, Score, Shrinkage, anomaly_map, mahalanobis_map, postprocess, residual_map
+from scripts.ops.checks import check_choice, check_non_negative, check_odd, check_positive
 
 __all__ = ["OUTPUT_NAMES", "MapOptions", "Polarity", "ScoreMaps"]
 
@@ -23,7 +25,25 @@ class Polarity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions:
-    """Choices of the Mahalanobis map and of the anomaly map; see `mahalanobis_map` and `anomaly_map` for each."""
+    """Choices of the Mahalanobis map and of the anomaly map; see `mahalanobis_map` and `anomaly_map` for each.
+
+    Args:
+        score: of the Mahalanobis map.
+        extent: pixels that share a covariance matrix.
+        window: slices of the extent window.
+        regularization: λ, squared intensity.
+        shrinkage: how the covariance is made invertible.
+        residual: what the Mahalanobis map is multiplied by.
+        ssim_sigma: window of the SSIM, voxels.
+        min_max: scale the Mahalanobis map of a volume to [0, 1].
+        smoothing_sigma: of the Mahalanobis map, voxels; 0 for none.
+        median_size: odd edge of the 3D median filter, voxels; 0 for none.
+        erosion: voxels taken off the brain mask; 0 for none.
+        polarity: whether the baseline `intensity` looks for dark or for bright lesions.
+
+    Raises:
+        InputError: if one is unknown or out of range, before any work is done.
+    """
 
     score: Score | str = Score.REFERENCE
     extent: Extent | str = Extent.SLICE
@@ -37,6 +57,19 @@ class MapOptions:
     median_size: int = 0
     erosion: int = 0
     polarity: Polarity | str = Polarity.DARK
+
+    def __post_init__(self) -> None:
+        choices = {"score": Score, "extent": Extent, "shrinkage": Shrinkage, "residual": Residual, "polarity": Polarity}
+        for name, kind in choices.items():
+            check_choice(kind, getattr(self, name), name)
+        check_odd(self.window, "window")
+        check_positive(self.regularization, "regularization")
+        check_positive(self.ssim_sigma, "ssim_sigma")
+        check_non_negative(self.smoothing_sigma, "smoothing_sigma")
+        if self.median_size != 0:
+            check_odd(self.median_size, "median_size")
+        if not isinstance(self.erosion, int) or self.erosion < 0:
+            raise InputError(f"`erosion` must be a whole number of voxels of at least 0, got {self.erosion!r}")
 
 
 @dataclass(frozen=True)

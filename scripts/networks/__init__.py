@@ -2,6 +2,6 @@
 
 from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning
 from scripts.networks.film import FilmResnetBlock, apply_film
-from scripts.networks.weights import load_weights
+from scripts.networks.weights import load_weights, read_checkpoint
 
-__all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film", "load_weights"]
+__all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film", "load_weights", "read_checkpoint"]

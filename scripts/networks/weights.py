@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from scripts.errors import InputError
 
-__all__ = ["load_weights"]
+__all__ = ["load_weights", "read_checkpoint"]
 
 Network = TypeVar("Network", bound=nn.Module)
 _SHOWN = 8
 
 
-def _read(path: Path, key: str) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: Path) -> Any:
+    """Read a torch file onto the CPU with `weights_only=True`: tensors, numbers, texts and containers of them.
+
+    Args:
+        path: a file written by `torch.save`.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        InputError: if the file is missing, damaged, or holds any other object; nothing in it is executed.
+    """
     if not path.is_file():
         raise InputError("the checkpoint does not exist", path=path, fix="Train one, or give the path of a .pt file.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise ten different kinds, from AssertionError to UnicodeDecodeError
         raise InputError(
             f"it cannot be read as a weights-only torch checkpoint ({type(error).__name__})",
             path=path,
             fix="Give a .pt file that holds a state dict and nothing else.",
         ) from error
+
+
+def _read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
+    content = read_checkpoint(path)
     state = content.get(key, content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise InputError("it holds no state dict", path=path, fix=f"Give a state dict, or a dict with the key {key!r}.")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
@@ -45,7 +61,8 @@ def _list(title: str, names: list[str]) -> list[str]:
 def load_weights(network: Network, path: str | Path, *, key: str = "model") -> Network:
     """Load weights into a network; all names and shapes must agree.
 
-    Half-precision weights are converted to the network's own type. A prefix `module.` (distributed training) is dropped.
+    Weights of another precision are converted to the network's own. A prefix `module.` (distributed training) is
+    dropped.
 
     Args:
         network: receives the weights, in place.
@@ -60,7 +77,7 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
             the message names them. The network is then unchanged.
     """
     path = Path(path)
-    state = _read(path, key)
+    state = _read_state(path, key)
     target = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
     own = target.state_dict()
     shapes = [

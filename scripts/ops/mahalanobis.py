@@ -150,7 +150,10 @@ def _variance(covariance: CloudCovariance) -> Tensor:
 
 
 def _reference(covariance: CloudCovariance, difference: Tensor, projections: Tensor) -> Tensor:
-    return (difference * _precision_times(covariance, difference, projections)).sqrt()
+    contribution = difference * _precision_times(covariance, difference, projections)
+    # x · x^(−1/2), as MKL's square root takes six times as long where it meets negative numbers; the clamp is for ±0.
+    largest = torch.finfo(contribution.dtype).max
+    return contribution.rsqrt().clamp_(-largest, largest).mul_(contribution)
 
 
 def _whitened(covariance: CloudCovariance, difference: Tensor, projections: Tensor) -> Tensor:
@@ -166,8 +169,11 @@ def _conditional(covariance: CloudCovariance, difference: Tensor, projections: T
     basis = covariance.eigenvectors * _precision_gain(covariance).sqrt().unsqueeze(1)
     deviations = covariance.deviations
     rows = basis.mT.expand(len(deviations), -1, -1)
-    # Slice by slice, so that UᵀX stays in the cache instead of becoming a second tensor of the cloud's size.
-    leverage = torch.stack([(u @ x).square_().sum(0) for u, x in zip(rows, deviations, strict=True)])
+    # Slice by slice, so that UᵀX stays in the cache instead of becoming a second tensor of the cloud's size, and its
+    # sums into memory that is there already: allocated in between, they would keep UᵀX's from being used again.
+    leverage = torch.empty_like(difference)
+    for u, x, total in zip(rows, deviations, leverage, strict=True):
+        torch.sum((u @ x).square_(), dim=0, out=total)
     # (Σ⁻¹)ᵢᵢ >= 1/Σᵢᵢ always; rounding of 1 − q must not take it below.
     precision = torch.maximum((1 - leverage) / covariance.ridge, 1 / _variance(covariance))
     return _precision_times(covariance, difference, projections).abs() / precision.sqrt()

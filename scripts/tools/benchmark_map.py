@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scripts.ops import Extent, Score, Shrinkage, mahalanobis_map
 from scripts.tools.benchmark_dense import compare_maps, dense_map
-from scripts.tools.benchmark_timing import seconds_of, summarize
+from scripts.tools.benchmark_timing import Seconds, seconds_of, summarize
 
 __all__ = ["benchmark_dense_inverse", "benchmark_low_rank"]
 
@@ -33,8 +33,9 @@ def benchmark_low_rank(
         repeats: timed rounds, after one to warm up.
 
     Returns:
-        One row a combination: `score`, `extent`, `shrinkage`, and summaries `seconds`, `copy_seconds` and
-        `times_copy`.
+        One row a combination: `score`, `extent`, `shrinkage`, and summaries `seconds`, `copy_seconds` and `times_copy`
+        by the clock, and the same in CPU time with `cpu_` before the name: other work on the machine makes the map,
+        which takes longer, more often wait than the copy, and so spoils the ratio by the clock.
     """
     rows: list[dict[str, object]] = []
     target = torch.empty_like(reconstructions)
@@ -44,7 +45,7 @@ def benchmark_low_rank(
         partial(mahalanobis_map, image, reconstructions, brain_mask, score=score, extent=extent, shrinkage=shrinkage)
         for score, extent, shrinkage in combinations
     ]
-    timings: list[list[tuple[float, float]]] = [[] for _ in calls]
+    timings: list[list[tuple[Seconds, Seconds]]] = [[] for _ in calls]
     for turn in range(repeats + 1):
         for call, times in zip(calls, timings, strict=True):
             pair = seconds_of(copy), seconds_of(call)
@@ -56,9 +57,12 @@ def benchmark_low_rank(
                 "score": score.value,
                 "extent": extent.value,
                 "shrinkage": shrinkage.value,
-                "seconds": summarize([own for _, own in times]),
-                "copy_seconds": summarize([copied for copied, _ in times]),
-                "times_copy": summarize([own / copied for copied, own in times]),
+                "seconds": summarize([own.wall for _, own in times]),
+                "copy_seconds": summarize([copied.wall for copied, _ in times]),
+                "times_copy": summarize([own.wall / copied.wall for copied, own in times]),
+                "cpu_seconds": summarize([own.cpu for _, own in times]),
+                "cpu_copy_seconds": summarize([copied.cpu for copied, _ in times]),
+                "cpu_times_copy": summarize([own.cpu / copied.cpu for copied, own in times]),
             }
         )
     return rows
@@ -87,14 +91,14 @@ def benchmark_dense_inverse(
     start = (len(image) - dense_slices) // 2
     part = slice(start, start + dense_slices)
     arguments = image[part], reconstructions[:, part].contiguous(), brain_mask[part]
+    double = arguments[0].double(), arguments[1].double(), arguments[2]
     torch.linalg.inv(torch.eye(64))
     dense_results: list[Tensor] = []
     logger.info("dense inverse of %d slice(s) ...", dense_slices)
-    dense_seconds = seconds_of(lambda: dense_results.append(dense_map(*arguments)))
+    dense_seconds = seconds_of(lambda: dense_results.append(dense_map(*arguments))).wall
     same = _repeat(arguments, repeats)
     volume = _repeat((image, reconstructions, brain_mask), repeats)
     dense_each = dense_seconds / dense_slices
-    wide = tuple(tensor.double() for tensor in arguments[:2])
     return {
         "slices": dense_slices,
         "pixels_per_slice": float(arguments[2].flatten(1).sum(dim=1).float().mean()),
@@ -105,11 +109,11 @@ def benchmark_dense_inverse(
         "speedup_per_slice": dense_each / (volume["median"] / len(image)),
         "difference": {
             "float32": compare_maps(mahalanobis_map(*arguments), dense_results[0]),
-            "float64": compare_maps(mahalanobis_map(*wide, arguments[2]), dense_map(*wide, arguments[2])),
+            "float64": compare_maps(mahalanobis_map(*double), dense_map(*double)),
         },
     }
 
 
 def _repeat(arguments: tuple[Tensor, Tensor, Tensor], repeats: int) -> dict[str, float | int]:
     call = partial(mahalanobis_map, *arguments)
-    return summarize([seconds_of(call) for _ in range(repeats + 1)][1:])
+    return summarize([seconds_of(call).wall for _ in range(repeats + 1)][1:])

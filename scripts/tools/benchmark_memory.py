@@ -1,4 +1,4 @@
-"""Peak memory of one part, measured in a process of its own: `python -m scripts.tools.benchmark_memory --help`."""
+"""Peak memory of one part, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import fire
 import torch
 
-from scripts.ops import mahalanobis_map
+from scripts.errors import InputError
+from scripts.ops import Score, mahalanobis_map
 from scripts.paths import project_root
 from scripts.tools.benchmark_dense import dense_map, make_cloud
 
@@ -25,6 +26,7 @@ MEMORY_METHOD = (
     "elsewhere getrusage's ru_maxrss, which is then a lower bound), less its resident memory before the part, when "
     "libraries are loaded and warmed up and the input exists."
 )
+_PARTS = ("copy", "dense", *(score.value for score in Score))
 _MIB = 2**20
 
 
@@ -48,7 +50,6 @@ def peak_memory(
     num_samples: int = 10,
     num_slices: int = 50,
     size: int = 96,
-    threads: int | None = None,
 ) -> None:
     """Measure one part of the map benchmark and write the figures as JSON.
 
@@ -59,31 +60,29 @@ def peak_memory(
         num_samples: K.
         num_slices: slices of the volume.
         size: height and width in pixels.
-        threads: of torch; its own choice if None.
 
     Raises:
         InputError: for an unknown part.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if part not in _PARTS:
+        raise InputError(f"`part` must be one of {', '.join(_PARTS)}, got {part!r}")
     _run_part(part, *make_cloud(3, 2, 8))  # loads the linear algebra and starts its threads
     cloud = make_cloud(num_samples, 1 if part == "dense" else num_slices, size)
     figures = measure_peak(lambda: _run_part(part, *cloud))
     Path(result).write_text(json.dumps(figures), encoding="utf-8")
 
 
-def measure_memory(module: str, *arguments: str, threads: int) -> dict[str, float]:
-    """Run a module of this package in a process of its own and return the figures that it writes.
+def measure_memory(module: str, *arguments: str) -> dict[str, float]:
+    """Run a module of this package in a process of its own, with as many threads as here, and return its figures.
 
     Args:
         module: to be run with `python -m`; must take `--result FILE` and write JSON there.
         *arguments: of the command line.
-        threads: for every library's pool.
 
     Raises:
         RuntimeError: if the process fails, with the end of what it said.
     """
-    pools = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    pools = {name: str(torch.get_num_threads()) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     python_path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "memory.json"

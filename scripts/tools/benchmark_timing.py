@@ -9,17 +9,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["describe_machine", "limit_threads", "seconds_of", "summarize"]
+__all__ = ["Seconds", "describe_machine", "limit_threads", "seconds_of", "summarize"]
 
 
-def seconds_of(function: Callable[[], object]) -> float:
-    """Call a function once and return the wall-clock seconds that it took."""
-    start = time.perf_counter()
+class Seconds(NamedTuple):
+    """Duration of one call.
+
+    Attributes:
+        wall: by the clock.
+        cpu: spent by all threads of this process. With one thread, what the clock would show on an idle machine.
+    """
+
+    wall: float
+    cpu: float
+
+
+def seconds_of(function: Callable[[], object]) -> Seconds:
+    """Call a function once and return how long it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def summarize(values: Sequence[float]) -> dict[str, float | int]:

@@ -4,7 +4,7 @@ from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
 from scripts.transforms.denoise import CurvatureFlowDenoised
 from scripts.transforms.ghosting import RandGhostingd, add_ghosts
 from scripts.transforms.intensity import ScaleByMaskPercentilesd
-from scripts.transforms.outputs import AtomicNibabelWriter, SplitOutputsd
+from scripts.transforms.outputs import AtomicNibabelWriter, ReloadOriginald, SplitOutputsd
 from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slices
 from scripts.transforms.working_grid import GridCenter, ToWorkingGridd, grid_affine
 
@@ -17,6 +17,7 @@ __all__ = [
     "GridCenter",
     "RandAxialSliced",
     "RandGhostingd",
+    "ReloadOriginald",
     "ScaleByMaskPercentilesd",
     "SplitOutputsd",
     "ToWorkingGridd",

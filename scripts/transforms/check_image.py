@@ -10,6 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
 
 from scripts.errors import InputError
 
@@ -26,8 +27,8 @@ class CheckImaged(MapTransform):
     """Check loaded images [1, H, W, D] of one case and give each problem a message that names the file.
 
     A fourth dimension of length one has been made the channel by then; any other 4D image is refused. Images must be
-    finite and vary; label images (`mask_keys`) must have the first image's shape, and those in `non_empty_keys` must
-    hold at least one voxel. All keys are checked against the first.
+    finite and vary; label images (`mask_keys`) must be finite and have the first image's shape, and those in
+    `non_empty_keys` must hold at least one voxel. All keys are checked against the first.
 
     Args:
         keys: images; the first one gives the expected shape.
@@ -48,8 +49,8 @@ class CheckImaged(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.mask_keys = [mask_keys] if isinstance(mask_keys, str) else list(mask_keys)
-        self.non_empty_keys = [non_empty_keys] if isinstance(non_empty_keys, str) else list(non_empty_keys)
+        self.mask_keys = ensure_tuple(mask_keys)
+        self.non_empty_keys = ensure_tuple(non_empty_keys)
 
     @staticmethod
     def _check_image(image: torch.Tensor, path: Path | None) -> None:
@@ -60,27 +61,22 @@ class CheckImaged(MapTransform):
                 path=path,
                 fix="Extract one volume (for example `fslroi` or nibabel's `slicer`).",
             )
-        finite = torch.isfinite(image)
-        if not bool(finite.all()):
-            raise InputError(
-                f"{int((~finite).sum())} of {image.numel()} voxels are NaN or infinite",
-                path=path,
-                fix="Replace them (for example `numpy.nan_to_num`) and check how the file was made.",
-            )
+        _check_finite(image, path)
         if float(image.min()) == float(image.max()):
             raise InputError(
                 f"the image is constant ({float(image.min()):g} everywhere)", path=path, fix="Give a scan with tissue."
             )
 
-    def _check_mask(self, key: str, mask: torch.Tensor, shape: torch.Size, image_path: Path | None) -> None:
+    def _check_mask(self, key: Hashable, mask: torch.Tensor, shape: torch.Size, image_path: Path | None) -> None:
         path = source_path(mask)
         if mask.shape != shape:
             raise InputError(
-                f"`{key}` must have the image's shape {tuple(shape[1:])}, got {tuple(mask.shape[1:])} "
+                f"`{key}` must have the image's shape {tuple(shape[1:])}, got {_shape_text(mask)} "
                 f"(image: {image_path})",
                 path=path,
                 fix="Give the mask on the grid of its image.",
             )
+        _check_finite(mask, path)
         if key in self.non_empty_keys and not bool((torch.as_tensor(mask) > 0).any()):
             raise InputError(f"`{key}` holds no voxel", path=path, fix="Give a mask with the brain in it.")
 
@@ -97,7 +93,8 @@ class CheckImaged(MapTransform):
                     path=path,
                     fix="Give images on one grid.",
                 )
-            shape, first_path = data[key].shape, path
+            if shape is None:
+                shape, first_path = data[key].shape, path
         for name in self.mask_keys:
             if name in data and shape is not None:
                 self._check_mask(name, data[name], shape, first_path)
@@ -126,6 +123,21 @@ class BrainMaskFromNonzerod(MapTransform):
             else:
                 result[self.mask_key] = (source > 0).to(torch.uint8)
         return result
+
+
+def _check_finite(image: torch.Tensor, path: Path | None) -> None:
+    finite = torch.isfinite(image)
+    if not bool(finite.all()):
+        raise InputError(
+            f"{int((~finite).sum())} of {image.numel()} voxels are NaN or infinite",
+            path=path,
+            fix="Replace them (for example `numpy.nan_to_num`) and check how the file was made.",
+        )
+
+
+def _shape_text(image: torch.Tensor) -> str:
+    shape = tuple(image.shape[1:])
+    return str(shape) if image.shape[0] == 1 else f"{image.shape[0]} channels of {shape}"
 
 
 def as_float32(image: torch.Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-import SimpleITK as sitk
+import SimpleITK
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
@@ -16,16 +16,20 @@ __all__ = ["CurvatureFlowDenoised"]
 
 
 class CurvatureFlowDenoised(MapTransform):
-    """Denoise images [1, H, W, D] by curvature flow; never meant for masks.
+    """Denoise images [1, H, W, D] by curvature flow on the voxel grid, whatever its spacing; never meant for masks.
 
     Args:
         keys: images.
-        time_step: the flow's time step (dimensionless).
+        time_step: the flow's time step (dimensionless), above 0.
         iterations: number of steps; 0 leaves the image as it is.
         allow_missing_keys: whether a key may be absent.
 
+    Raises:
+        ValueError: if `time_step` is not positive or `iterations` negative.
+
     References:
-        SimpleITK `CurvatureFlow`; DESIGN section 2 gives the numbers of the reference experiment (0.125, 3).
+        SimpleITK `CurvatureFlow`; the defaults are those of the reference experiment, Behrendt et al., MICCAI 2024,
+        doi:10.1007/978-3-031-72120-5_37.
     """
 
     def __init__(
@@ -37,13 +41,17 @@ class CurvatureFlowDenoised(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        if time_step <= 0:
+            raise ValueError(f"`time_step` must be positive, got {time_step}.")
+        if iterations < 0:
+            raise ValueError(f"`iterations` must be at least 0, got {iterations}.")
         self.time_step = time_step
         self.iterations = iterations
 
     def _denoise(self, image: torch.Tensor) -> torch.Tensor:
-        volume = sitk.GetImageFromArray(as_float32(image[0]))
-        flow = sitk.CurvatureFlow(volume, timeStep=self.time_step, numberOfIterations=self.iterations)
-        return convert_to_dst_type(sitk.GetArrayFromImage(flow)[None], image, dtype=torch.float32)[0]
+        volume = SimpleITK.GetImageFromArray(as_float32(image[0]))
+        flow = SimpleITK.CurvatureFlow(volume, timeStep=self.time_step, numberOfIterations=self.iterations)
+        return convert_to_dst_type(SimpleITK.GetArrayFromImage(flow)[None], image, dtype=torch.float32)[0]
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with denoised float32 images."""

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import NibabelWriter
-from monai.transforms import MapTransform
+from monai.transforms import LoadImage, MapTransform
 
-__all__ = ["AtomicNibabelWriter", "SplitOutputsd"]
+from scripts.errors import InputError
+from scripts.transforms.check_image import source_path
+
+__all__ = ["AtomicNibabelWriter", "ReloadOriginald", "SplitOutputsd"]
 
 
 class AtomicNibabelWriter(NibabelWriter):
@@ -27,6 +30,32 @@ class AtomicNibabelWriter(NibabelWriter):
             os.replace(temporary, final)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class ReloadOriginald(MapTransform):
+    """Put the image as its file holds it in the place of a resampled one, so that a label is scored on its own grid.
+
+    Args:
+        keys: MetaTensors [1, H, W, D] that were loaded from files.
+        allow_missing_keys: whether a key may be absent.
+
+    Raises:
+        InputError: on calling, if an image does not know its file.
+    """
+
+    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.load = LoadImage(ensure_channel_first=True, image_only=True)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` with the files' images."""
+        result = dict(data)
+        for key in self.key_iterator(data):
+            path = source_path(data[key])
+            if path is None:
+                raise InputError(f"`{key}` was not loaded from a file", fix="Score it on the working grid.")
+            result[key] = self.load(path)
+        return result
 
 
 class SplitOutputsd(MapTransform):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import ensure_tuple_rep
 
@@ -36,7 +38,7 @@ def grid_affine(center_mm: Sequence[float], size: Sequence[int], spacing_mm: flo
 
 
 def share_inside(mask: torch.Tensor, affine: np.ndarray, grid: np.ndarray, size: Sequence[int]) -> float:
-    """Return which share (0 to 1) of the mask's voxels lies inside a grid.
+    """Return which share (0 to 1) of the mask's voxels has its centre inside a grid; 1 for an empty mask.
 
     Args:
         mask: [1, H, W, D]; voxels above 0 count.
@@ -44,12 +46,18 @@ def share_inside(mask: torch.Tensor, affine: np.ndarray, grid: np.ndarray, size:
         grid: voxel to world of the grid, mm.
         size: voxels of the grid.
     """
-    voxels = np.argwhere(torch.as_tensor(mask[0]).cpu().numpy() > 0)
-    if len(voxels) == 0:
+    brain = torch.as_tensor(mask[0]).cpu().numpy() > 0
+    total = np.count_nonzero(brain)
+    if total == 0:
         return 1.0
     to_grid = np.linalg.solve(grid, affine)
-    position = voxels @ to_grid[:3, :3].T + to_grid[:3, 3]
-    return float(((position > -0.5) & (position < np.asarray(size) - 0.5)).all(axis=1).mean())
+    for row, limit in zip(to_grid[:3], size, strict=True):
+        # Only the axes that this coordinate depends on: one of three for an aligned scan, so no array of full size.
+        position = row[3] + sum(
+            step * index for step, index in zip(row[:3], np.ogrid[tuple(map(slice, brain.shape))], strict=True) if step
+        )
+        brain = brain & (position > -0.5) & (position < limit - 0.5)
+    return np.count_nonzero(brain) / total
 
 
 class ToWorkingGridd(MapTransform, InvertibleTransform):
@@ -63,15 +71,16 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         mask_key: the brain mask, which decides between the centres and warns when brain is cut off.
         size: voxels of the grid.
         spacing_mm: edge of its voxels, mm.
-        center: `template` puts the grid on the template's centre (−1, −19, 7) mm in the world of the header; `image` on the
-            middle of the image (the reference experiment's centre crop); `auto` on the template's centre, or on the
+        center: `template` puts the grid on the template's centre (−1, −19, 7) mm in the world of the header; `image` on
+            the middle of the image (the reference experiment's centre crop); `auto` on the template's centre, or on the
             image's middle where that keeps more of the brain, as for files whose header has no template origin;
             or three numbers, mm.
         mode: interpolation for each key, `nearest`, `bilinear` or a spline order 0–5 (3 is the reference's B-spline).
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if `center` is unknown.
+        ValueError: if `center` is unknown, or `size` or `spacing_mm` is out of range.
+        TypeError: on calling, if the mask carries no affine.
     """
 
     def __init__(
@@ -88,6 +97,12 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         super().__init__(keys, allow_missing_keys)
         if isinstance(center, str) and center not in list(GridCenter):
             raise ValueError(f"`center` must be one of {[str(c) for c in GridCenter]} or 3 numbers, got {center!r}.")
+        if not isinstance(center, str) and len(center) != 3:
+            raise ValueError(f"`center` must be 3 numbers, got {center!r}.")
+        if len(size) != 3 or min(size) < 1:
+            raise ValueError(f"`size` must be 3 numbers of voxels from 1 on, got {size!r}.")
+        if spacing_mm <= 0:
+            raise ValueError(f"`spacing_mm` must be positive, got {spacing_mm}.")
         self.mask_key = mask_key
         self.size = tuple(size)
         self.spacing_mm = spacing_mm
@@ -96,10 +111,12 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
     def _choose_grid(self, mask: torch.Tensor) -> np.ndarray:
+        if not isinstance(mask, MetaTensor):
+            raise TypeError(f"`{self.mask_key}` must be a MetaTensor with an affine, got {type(mask).__name__}.")
         affine = np.asarray(mask.affine, dtype=np.float64)
         middle = (affine @ [*((np.asarray(mask.shape[1:]) - 1) / 2), 1.0])[:3]
         if not isinstance(self.center, str):
-            candidates = [self.center]
+            candidates: list[Sequence[float]] = [self.center]
         else:
             by_name = {GridCenter.TEMPLATE: [TEMPLATE_CENTER_MM], GridCenter.IMAGE: [middle]}
             candidates = by_name.get(GridCenter(self.center), [TEMPLATE_CENTER_MM, middle])
@@ -133,7 +150,8 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         """
         result = dict(data)
         for key in self.key_iterator(result):
-            options = result[key].applied_operations[-1]["extra_info"]
+            tracked: Any = result[key]
+            options = tracked.applied_operations[-1]["extra_info"]
             if isinstance(options["mode"], int):
                 options.update(mode="bilinear", padding_mode="zeros")
             result[key] = self.resample.inverse(result[key])

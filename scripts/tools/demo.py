@@ -1,0 +1,123 @@
+"""Find a lesion that is drawn into the MNI152 template: the bundle's main job without any data of one's own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import fire
+import monai.bundle
+import nibabel as nib
+import numpy as np
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+from scipy import ndimage
+
+from scripts.metrics.segmentation_scores import segmentation_scores
+from scripts.metrics.voxel_scores import voxel_scores
+from scripts.paths import bundle_root
+from scripts.report.tables import replacing, write_json
+
+__all__ = ["demo", "draw_lesion"]
+
+logger = logging.getLogger(__name__)
+_NAME = "mni152_lesion"
+
+
+def draw_lesion(
+    image: np.ndarray,
+    brain_mask: np.ndarray,
+    affine: np.ndarray,
+    *,
+    center_mm: tuple[float, float, float] = (30.0, -22.0, 26.0),
+    radius_mm: float = 13.0,
+    depth: float = 0.75,
+    seed: int = 3141,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Darken an irregular blob of a T1-weighted image toward cerebrospinal fluid, with a soft edge.
+
+    Args:
+        image: [H, W, D], at least 0.
+        brain_mask: [H, W, D], True in the brain.
+        affine: voxel to world, mm.
+        center_mm: centre of the lesion, world.
+        radius_mm: its mean radius.
+        depth: how far the intensity goes from tissue (0) to fluid (1).
+        seed: of its outline.
+
+    Returns:
+        The image with the lesion, and the lesion's mask (True where the darkening is over half of its depth).
+
+    Raises:
+        ValueError: if the lesion misses the brain.
+    """
+    rng = np.random.default_rng(seed)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    voxels = np.moveaxis(np.indices(image.shape), 0, -1)
+    distance = np.linalg.norm(voxels @ affine[:3, :3].T + affine[:3, 3] - np.asarray(center_mm), axis=-1)
+    wobble = ndimage.gaussian_filter(rng.standard_normal(image.shape), 5 / spacing)
+    blob = (distance + 3 * wobble / wobble.std() < radius_mm) & brain_mask
+    if not blob.any():
+        raise ValueError(f"`center_mm` must lie in the brain, got {center_mm}.")
+    weight = ndimage.gaussian_filter(blob.astype(np.float32), 1.5 / spacing) * brain_mask
+    fluid = np.percentile(image[brain_mask], 3)
+    return image + depth * weight * (fluid - image), weight > 0.5
+
+
+def _write(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+    with replacing(path) as temporary:
+        nib.save(nib.Nifti1Image(volume, affine), temporary)
+
+
+def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num_samples: int = 10) -> None:
+    """Draw a lesion into nilearn's MNI152 T1 template and find it with the bundle's weights.
+
+    Writes the scan, the drawn lesion, anomaly map, lesion mask and reconstruction (NIfTI), the result (JSON) and a
+    picture (PNG), and tells where they are. Nothing is downloaded.
+
+    Args:
+        output_dir: folder for the files.
+        resolution: voxel edge of the template, mm.
+        seed: of the reconstructions' noise.
+        num_samples: reconstructions of each slice, at least 2.
+    """
+    folder = Path(output_dir)
+    template = load_mni152_template(resolution=resolution)
+    brain = load_mni152_brain_mask(resolution=resolution).get_fdata() > 0
+    image, lesion = draw_lesion(template.get_fdata() * brain, brain, template.affine)
+    scan = folder / f"{_NAME}.nii.gz"
+    _write(scan, image.astype(np.float32), template.affine)
+    _write(folder / f"{_NAME}_label.nii.gz", lesion.astype(np.uint8), template.affine)
+    monai.bundle.run(
+        config_file=f"{bundle_root()}/configs/inference.yaml",
+        input=str(scan),
+        output_dir=str(folder),
+        seed=seed,
+        num_samples=num_samples,
+    )
+    _compare(folder / _NAME, lesion, tuple(np.linalg.norm(template.affine[:3, :3], axis=0)))
+    for path in sorted([*folder.glob("*.nii.gz"), *(folder / _NAME).iterdir()]):
+        logger.info("wrote %s", path)
+
+
+def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
+    """Add to the result how well the drawn lesion was found."""
+    found = nib.load(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
+    scores = nib.load(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()
+    measured = segmentation_scores(found, lesion, spacing_mm=spacing_mm)
+    path = folder / f"{_NAME}_result.json"
+    result = json.loads(path.read_text())
+    result["drawn_lesion"] = {
+        "volume_ml": float(lesion.sum() * np.prod(spacing_mm) / 1000),
+        "dice": measured.dice,
+        "precision": measured.precision,
+        "recall": measured.recall,
+        "auprc": voxel_scores(scores, lesion).auprc,
+    }
+    write_json(path, result)
+    logger.info("drawn lesion: %s", json.dumps(result["drawn_lesion"]))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire(demo)

@@ -1,0 +1,145 @@
+"""The conditioned U-Net: the condition matters where it should, is encoded once, and fits both libraries."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from scripts.networks import ConditionedUNet, Conditioning
+
+CONDITIONED = ["film", "cross_attention"]
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONED)
+def test_condition_changes_the_output(tiny_network, batch, conditioning):
+    network, (noisy, steps, clean) = tiny_network(conditioning), batch
+    difference = (network(noisy, steps, clean) - network(noisy, steps, -clean)).abs()
+    assert (difference.flatten(1).amax(1) > 0.01).all()
+
+
+def test_unconditioned_network_ignores_the_condition(tiny_network, batch):
+    network, (noisy, steps, clean) = tiny_network("none"), batch
+    assert network.encoder is None
+    assert network.encode(clean) is None
+    expected = network(noisy, steps)
+    for context in (clean, -clean, None):
+        assert torch.equal(network(noisy, steps, context), expected)
+
+
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_timestep_and_noised_slice_change_the_output(tiny_network, batch, conditioning):
+    network, (noisy, steps, clean) = tiny_network(conditioning), batch
+    expected = network(noisy, steps, clean)
+    assert not torch.allclose(network(noisy, steps.flip(0), clean)[0], expected[0])
+    assert not torch.allclose(network(noisy.flip(0), steps, clean)[0], expected[0])
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONED)
+def test_features_given_equal_slices_given(tiny_network, batch, conditioning):
+    network, (noisy, steps, clean) = tiny_network(conditioning), batch
+    features = network.encode(clean)
+    assert features.shape == (3, network.feature_dim)
+    assert torch.equal(network(noisy, steps, features), network(noisy, steps, clean))
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONED)
+def test_samples_of_a_batch_do_not_mix(tiny_network, batch, conditioning):
+    network, (noisy, steps, clean) = tiny_network(conditioning), batch
+    together = network(noisy, steps, clean)
+    alone = torch.cat([network(noisy[i : i + 1], steps[i : i + 1], clean[i : i + 1]) for i in range(3)])
+    # Convolutions may sum in another order for another batch size: float32 rounding of values of size 10.
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("resblock_updown", [False, True])
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_same_weights_give_the_same_output_in_monai_core(tiny_network, batch, conditioning, resblock_updown):
+    options, (noisy, steps, clean) = {"resblock_updown": resblock_updown}, batch
+    ours = tiny_network(conditioning, unet_options=options)
+    core = tiny_network(conditioning, "monai", seed=9, unet_options=options)
+    weights = ours.unet.state_dict()
+    core.unet.load_old_state_dict(dict(weights))
+    if ours.encoder is not None:
+        core.encoder.load_state_dict(ours.encoder.state_dict())
+    assert sum(p.numel() for p in core.unet.parameters()) == sum(
+        # monai-generative's self-attention has an output projection that it never calls
+        value.numel()
+        for name, value in weights.items()
+        if "proj_attn" not in name
+    )
+    expected = ours(noisy, steps, clean)
+    assert expected.std() > 0.1
+    # The same float32 sums in another order.
+    torch.testing.assert_close(core(noisy, steps, clean), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_gradients_reach_every_weight(tiny_network, batch, conditioning):
+    network, (noisy, steps, clean) = tiny_network(conditioning), batch
+    network(noisy, steps, clean).square().mean().backward()
+    silent = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    # Softmax over one context token is 1 whatever the query: the library's cross-attention cannot use these.
+    one_token = ("attn2.to_q", "attn2.to_k", "norm2")
+    assert not [
+        name
+        for name in silent
+        if "proj_attn" not in name and not ("transformer_blocks" in name and any(part in name for part in one_token))
+    ]
+
+
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_bfloat16_autocast_returns_float32_that_is_close(tiny_network, batch, conditioning):
+    exact, (noisy, steps, clean) = tiny_network(conditioning), batch
+    fast = tiny_network(conditioning, autocast_dtype="bfloat16")
+    fast.load_state_dict(exact.state_dict())
+    expected, output = exact(noisy, steps, clean), fast(noisy, steps, clean)
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, expected)
+    # bfloat16 has 8 significant bits (0.4 %), and some twenty layers add up their rounding.
+    assert (output - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+def test_without_an_autocast_type_an_outer_autocast_changes_nothing(tiny_network, batch):
+    network, (noisy, steps, clean) = tiny_network(), batch
+    expected = network(noisy, steps, clean)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(network(noisy, steps, clean), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"conditioning": "concat"},
+            r"`conditioning` must be one of \['film', 'cross_attention', 'none'\], got 'concat'",
+        ),
+        ({"encoder": None}, "`encoder` must be a network for conditioning film, got None"),
+        (
+            {"conditioning": "cross_attention"},
+            "must be built with with_conditioning=True for conditioning cross_attention, got with_conditioning=False",
+        ),
+        ({"autocast_dtype": "bf16"}, "`autocast_dtype` must name a torch dtype or be None, got 'bf16'"),
+    ],
+)
+def test_wrong_combinations_are_refused(library_unet, options, message):
+    with pytest.raises(ValueError, match=message):
+        ConditionedUNet(library_unet(), **({"encoder": nn.Identity()} | options))
+
+
+@pytest.mark.parametrize("conditioning", ["film", "none"])
+def test_a_unet_with_its_own_context_needs_cross_attention(library_unet, conditioning):
+    unet = library_unet(conditioning="cross_attention")
+    with pytest.raises(
+        ValueError, match=f"with_conditioning=False for conditioning {conditioning}, got with_conditioning=True"
+    ):
+        ConditionedUNet(unet, nn.Identity(), conditioning=conditioning)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONED)
+def test_a_missing_condition_is_refused(tiny_network, batch, conditioning):
+    noisy, steps, _ = batch
+    with pytest.raises(
+        ValueError, match=f"`context` must be slices or features for conditioning {conditioning}, got None"
+    ):
+        tiny_network(conditioning)(noisy, steps)

@@ -1,0 +1,56 @@
+"""A phantom tree, a tiny network trained on it through the bundle, and a way to call the bundle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.data.phantom import write_phantom_tree
+
+TINY_NETWORK = {
+    "network_def#unet#num_channels": [8, 8],
+    "network_def#unet#attention_levels": [False, False],
+    "network_def#unet#num_head_channels": 8,
+    "network_def#unet#norm_num_groups": 4,
+    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
+    "grid_size": [32, 32, 16],
+}
+TINY_TRAINING = {
+    **TINY_NETWORK,
+    "datasets": ["IXI"],
+    "num_workers": 0,
+    "slices_per_volume": 8,
+    "batch_size": 4,
+    "max_epochs": 2,
+    "val_interval": 1,
+    "warmup_steps": 2,
+    "ema_momentum": 0.2,
+}
+
+
+def run_command(root: Path, *arguments: str, launcher: tuple[str, ...] = (), **overrides: object) -> subprocess.CompletedProcess:
+    """Run `python -m monai.bundle run …` (or with torchrun) as a person would, from the repository."""
+    flags = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", *arguments, *flags]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms in the layout of the published data sets."""
+    return write_phantom_tree(tmp_path_factory.mktemp("tree"), datasets=("IXI", "Brats21"), shape=(32, 32, 16))
+
+
+@pytest.fixture(scope="session")
+def trained(root: Path, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
+    """The folder of a finished tiny training run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = "bundle/configs/train.yaml"
+    done = run_command(root, "training", config_file=config, dataset_dir=tree, output_dir=folder, **TINY_TRAINING)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
