@@ -55,7 +55,8 @@ def _array(image: torch.Tensor) -> np.ndarray:
 class ScanResult:
     """Write `<case>_result.json` and `<case>_panel.png` beside each scan's images.
 
-    The evaluator's items need `image`, `brain_mask`, `anomaly_map`, `lesion_mask`, `reconstruction` [1, H, W, D] and `case`.
+    The evaluator's items need `case`, and `image`, `brain_mask`, `anomaly_map`, `lesion_mask`, `reconstruction`
+    [1, H, W, D].
     The score of a scan is the mean of the highest 1 % of its brain voxels' anomaly map.
 
     Args:

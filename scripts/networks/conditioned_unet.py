@@ -31,7 +31,8 @@ class ConditionedUNet(nn.Module):
     transformers.
 
     Args:
-        unet: 2D U-Net with one input and one output channel.
+        unet: 2D U-Net with one input and one output channel. For weights of monai-generative's, build MONAI core's with
+            `include_fc=False` for `film` and `none` and True for `cross_attention`, and use its `load_old_state_dict`.
         encoder: maps slices [B, 1, H, W] to feature vectors [B, feature_dim]; None only for `conditioning="none"`.
         feature_dim: length of the feature vector.
         conditioning: `film`, `cross_attention` or `none`.

@@ -56,6 +56,7 @@ def _dense_table(dense: Mapping[str, Any]) -> str:
     single, double = dense["difference"]["float32"], dense["difference"]["float64"]
     rows = [
         [f"dense inverse, s a slice ({dense['slices']} measured)", f"{dense['dense_seconds_per_slice']:.2f}"],
+        ["dense inverse, CPU s a slice", f"{dense['dense_cpu_seconds_per_slice']:.2f}"],
         ["low-rank, the same slices alone, ms", _spread(dense["low_rank_seconds_same_slices"], scale=1e3, digits=2)],
         ["low-rank, the whole volume, ms", _spread(dense["low_rank_seconds_volume"], scale=1e3, digits=1)],
         ["times faster, same slices", f"{dense['speedup_same_slices']:,.0f}"],

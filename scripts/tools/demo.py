@@ -102,8 +102,8 @@ def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num
 
 def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
     """Add to the result how well the drawn lesion was found."""
-    found = nib.load(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
-    scores = nib.load(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()
+    found = nib.Nifti1Image.from_filename(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
+    scores = nib.Nifti1Image.from_filename(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()
     measured = segmentation_scores(found, lesion, spacing_mm=spacing_mm)
     path = folder / f"{_NAME}_result.json"
     result = json.loads(path.read_text())

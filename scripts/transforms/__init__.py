@@ -1,5 +1,7 @@
 """MONAI transforms: checks, denoising, intensity window, working grid, slices, augmentation."""
 
+from __future__ import annotations
+
 from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
 from scripts.transforms.denoise import CurvatureFlowDenoised
 from scripts.transforms.ghosting import RandGhostingd, add_ghosts

@@ -67,6 +67,9 @@ class SplitOutputsd(MapTransform):
         threshold: voxels with `anomaly_map >= threshold` inside the brain are lesion; None makes no mask.
         mask_key: the brain mask [1, H, W, D] on the same grid, outside which maps are 0; None leaves them.
         allow_missing_keys: whether a key may be absent.
+
+    Raises:
+        ValueError: on calling, if the number of channels is not that of `outputs`.
     """
 
     def __init__(

@@ -182,7 +182,12 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path, opti
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line_exits_with_2_on_bad_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmark", "--size=36", f"--output_dir={tmp_path / 'out'}"])
+@pytest.mark.parametrize("argument", ["--size=36", "--sise=32"])
+def test_command_line_exits_with_2_before_it_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argument: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark", argument, "--quick", f"--output_dir={tmp_path / 'out'}"])
+    monkeypatch.setattr(tool, "make_cloud", lambda *_: pytest.fail("it went on with an option that it cannot use"))
     with pytest.raises(SystemExit, match="2"):
         tool.main()
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
-from scripts.transforms import AtomicNibabelWriter, SplitOutputsd
+from scripts.errors import InputError
+from scripts.transforms import AtomicNibabelWriter, SplitOutputsd, ToWorkingGridd
+from scripts.transforms.outputs import ReloadOriginald
 
 OUTPUTS = ["anomaly_map", "reconstruction"]
 
@@ -53,6 +55,20 @@ def test_without_a_mask_maps_are_left_as_they_are(case):
 def test_a_wrong_number_of_channels_is_refused(case):
     with pytest.raises(ValueError, match=r"`pred` must have 1 channels \['anomaly_map'\], got 2"):
         SplitOutputsd("pred", outputs=["anomaly_map"])(case)
+
+
+def test_a_resampled_label_comes_back_as_its_file_holds_it(phantom_case, write_nifti, load):
+    volumes = {key: volume[0].numpy() for key, volume in phantom_case((24, 24, 16), 1.0).items()}
+    affine = np.diag([-1.0, 1.0, 1.5, 1.0])
+    data = load(**{key: write_nifti(volumes[key], key, affine) for key in ("brain_mask", "label")})
+    resampled = ToWorkingGridd(["brain_mask", "label"], mode="nearest")(data)
+    output = ReloadOriginald("label")(resampled)
+    assert resampled["label"].shape == (1, 96, 96, 80)
+    np.testing.assert_array_equal(output["label"][0].numpy(), volumes["label"])
+    np.testing.assert_array_equal(output["label"].affine, affine)
+    assert output["brain_mask"] is resampled["brain_mask"]
+    with pytest.raises(InputError, match="`label` was not loaded from a file"):
+        ReloadOriginald("label")({"label": torch.zeros(1, 2, 2, 2)})
 
 
 def save(folder, image):
