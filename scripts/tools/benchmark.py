@@ -76,9 +76,9 @@ def benchmark(
         "volume_repeats": volume_repeats,
         "dense_slices": dense_slices,
     }
+    _check_options(options)
     if quick:
         options = {name: min(value, _QUICK[name]) for name, value in options.items()}
-    _check_options(options)
     case = _case(input, brain_mask)
     with limit_threads(threads):
         results: dict[str, object] = {"machine": describe_machine(), "options": {**options, "quick": quick}}

@@ -22,7 +22,10 @@ def test_lesion_is_dark_inside_and_leaves_the_rest(brain: tuple[np.ndarray, np.n
     center = tuple(affine[:3, :3] @ [30, 24, 20] + affine[:3, 3])
     drawn, lesion = draw_lesion(image, mask, affine, center_mm=center, radius_mm=16)
     assert lesion.sum() * 64 == pytest.approx(4 / 3 * np.pi * 16**3, rel=0.5), "mm³ of a ball of that radius"
-    assert drawn[lesion].mean() < 0.7 * image[lesion].mean()
+    fluid = np.percentile(image[mask], 3)
+    share = (image[lesion] - drawn[lesion]) / (image[lesion] - fluid)
+    assert share.min() > 0.75 / 2 - 1e-6, "over half of the depth"
+    assert share.max() <= 0.75 + 1e-6
     far = np.linalg.norm(np.moveaxis(np.indices(SHAPE), 0, -1) @ affine[:3, :3].T + affine[:3, 3] - center, axis=-1) > 45
     np.testing.assert_allclose(drawn[far], image[far], atol=1e-6)
     assert not lesion[~mask].any()
