@@ -22,6 +22,18 @@ class Polarity(StrEnum):
     DARK = "dark"
     BRIGHT = "bright"
 
+    @classmethod
+    def of(cls, modality: str) -> Polarity:
+        """Return how most lesions look: dark in `t1`, bright in `t2`.
+
+        Raises:
+            InputError: for another modality.
+        """
+        known = {"t1": cls.DARK, "t2": cls.BRIGHT}
+        if modality not in known:
+            raise InputError(f"`modality` must be one of {', '.join(known)}, got {modality!r}")
+        return known[modality]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions:

@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from scripts.errors import InputError
-from scripts.inferers import OUTPUT_NAMES, MahalanobisInferer
+from scripts.inferers import OUTPUT_NAMES, MahalanobisInferer, Polarity
 
 # Convolutions pick another algorithm, so another order of float32 sums, for another batch size. All maps are of size one.
 BATCH_TOLERANCE = {"atol": 1e-5, "rtol": 0.0}
@@ -218,3 +218,10 @@ def test_volumes_that_cannot_be_used_are_refused_before_any_is_rebuilt(make, vol
     with pytest.raises(InputError, match="the brain mask is empty"):
         make()(images * 0, network)
     assert not network.calls
+
+
+def test_lesions_are_dark_in_t1_and_bright_in_t2() -> None:
+    assert Polarity.of("t1") is Polarity.DARK
+    assert Polarity.of("t2") is Polarity.BRIGHT
+    with pytest.raises(InputError, match="`modality` must be one of t1, t2, got 'pd'"):
+        Polarity.of("pd")

@@ -116,6 +116,7 @@ BAD = {
     "one_sample": (lambda p: _good(p), {"num_samples": 1}, "`num_samples` must be at least 2, got 1"),
     "late_step": (lambda p: _good(p), {"timestep": 1000}, r"`timestep` must be .*999, got 1000"),
     "score": (lambda p: _good(p), {"score": "best"}, "`score` must be one of reference, whitened, .*'best'"),
+    "modality": (lambda p: _good(p), {"modality": "flair"}, "`modality` must be one of t1, t2, got 'flair'"),
     "size": (lambda p: _good(p), {"network_def#unet#num_channels": [16, 16]}, r"model\.pt: the weights do not fit .*shape"),
     "checkpoint": (lambda p: _good(p), {"checkpoint": "none.pt"}, r"none\.pt: the checkpoint does not exist"),
 }
