@@ -72,7 +72,8 @@ def test_same_seed_same_map_and_another_seed_another(
 ) -> None:
     maps = []
     for index, seed in enumerate((1, 1, 2)):
-        _infer(root, trained[0], scan, tmp_path / str(index), seed=seed, picture=False)
+        _infer(root, trained[0], scan, tmp_path / str(index), seed=seed, picture="false")
+        assert not list((tmp_path / str(index)).rglob("*.png")), "the word false, as the command line gives it, is false"
         maps.append(nib.load(tmp_path / str(index) / "scan" / "scan_anomaly_map.nii.gz").get_fdata())
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.abs(maps[0] - maps[2]).max() > 1e-4
