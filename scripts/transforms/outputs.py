@@ -97,7 +97,6 @@ class SplitOutputsd(MapTransform):
             for index, name in enumerate(self.outputs):
                 result[name] = maps[index : index + 1] * inside
             if self.threshold is not None and "anomaly_map" in result:
-                lesion = (torch.as_tensor(result["anomaly_map"]) >= self.threshold) * inside
-                result["lesion_mask"] = maps[:1] * 0 + lesion
-                result["lesion_mask"] = result["lesion_mask"].to(torch.uint8)
+                # compared as a MetaTensor, so that the mask keeps the scan's affine
+                result["lesion_mask"] = ((result["anomaly_map"] >= self.threshold) * inside).to(torch.uint8)
         return result

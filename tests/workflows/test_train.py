@@ -93,3 +93,13 @@ def test_a_failing_command_ends_with_the_reason(root: Path, tmp_path: Path) -> N
     assert done.returncode == 1
     assert re.match("error: .*nowhere", done.stderr.strip().splitlines()[-1])
     assert "Traceback" not in done.stderr
+
+
+def test_training_stops_when_validation_no_longer_improves(root: Path, tree: Path, tmp_path: Path) -> None:
+    options = {**TINY_TRAINING, "max_epochs": 9, "patience": 2, "learning_rate": 0.0, "warmup_steps": 0}
+    options |= {"noise": "gaussian", "network_def#conditioning": "none", "ema_ramp": "false", "ema_momentum": 1e-9}
+    monai.bundle.run(
+        "training", config_file=str(root / CONFIG), dataset_dir=str(tree), output_dir=str(tmp_path), **options
+    )
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]
+    assert state["iteration"] // state["epoch_length"] == 3, "one validation sets the best, two do not beat it"
