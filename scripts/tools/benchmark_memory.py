@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -36,6 +37,7 @@ def measure_peak(function: Callable[[], object]) -> dict[str, float]:
     Returns:
         `peak_mib` above the start, and `process_peak_mib`, the whole process at that moment.
     """
+    gc.collect()  # or garbage of earlier work, collected during the call, would make room for what the call takes
     _reset_peak()
     before = _resident_bytes()
     function()

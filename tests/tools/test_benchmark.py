@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -148,6 +149,23 @@ def test_peak_is_that_of_the_call_and_not_of_an_earlier_one() -> None:
     # 64 and 16 MiB; the allocator may hand out pages that are resident already, and the interpreter takes a few.
     assert large["peak_mib"] == pytest.approx(64, abs=4)
     assert small["peak_mib"] < 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the high-water mark can be reset on Linux only")
+def test_garbage_of_earlier_work_does_not_hide_what_the_call_takes() -> None:
+    def take() -> torch.Tensor:
+        gc.collect()  # as a collection at an unlucky moment
+        return torch.ones(64, 2**18)
+
+    gc.disable()
+    try:
+        knot: list[object] = [torch.ones(128, 2**18)]
+        knot.append(knot)
+        del knot
+        measured = measure_peak(take)
+    finally:
+        gc.enable()
+    assert measured["peak_mib"] == pytest.approx(64, abs=4)  # see above; 0 if the 128 MiB of the knot were freed inside
 
 
 def test_a_failed_measuring_process_says_why() -> None:
