@@ -28,8 +28,11 @@ class InputError(ValueError):
 
 
 def reason(error: BaseException) -> BaseException:
-    """Return the first error of a chain of `raise … from …`: what was wrong, under what it made fail."""
-    while error.__cause__ is not None:
+    """Return what was wrong, under what it made fail, in a chain of `raise … from …`.
+
+    That is the first `InputError` on the way down, which was written for the user, or else the error at its end.
+    """
+    while error.__cause__ is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from scripts.errors import InputError
 
-__all__ = ["flag"]
+__all__ = ["flag", "usable_device"]
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -24,3 +26,22 @@ def flag(value: object) -> bool:
     if word not in _WORDS:
         raise InputError(f"an on/off option must be true or false, got {value!r}")
     return _WORDS[word]
+
+
+def usable_device(name: str | torch.device) -> torch.device:
+    """Return a device that this machine has.
+
+    Args:
+        name: such as `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        InputError: if there is no such device.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).strip().splitlines()[0]
+        what = f"`device` must be one that this machine has, got {str(name)!r} ({first})"
+        raise InputError(what, fix="Use cpu.") from None
+    return device

@@ -1,126 +1,176 @@
-"""A JSON file and a picture for each scan."""
+"""The files of each scan: images on its own grid, a JSON result, pictures and a page."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
-from monai.data import MetaTensor
-from skimage.measure import label, regionprops
+from monai.engines import IterationEvents
 
+from scripts.data import OperatingPoints, result_path
 from scripts.handlers.engine_items import engine_items
+from scripts.handlers.lesion_table import lesion_table
+from scripts.handlers.provenance import versions
+from scripts.handlers.scan_volumes import as_volume, grid_of, original_scan, save_volume
+from scripts.networks import ModalityWeights
 from scripts.report.panel import draw_panel
+from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
+from scripts.transforms.notes import read_notes
 
-__all__ = ["ScanResult", "lesion_table"]
+__all__ = ["NOTICE", "ScanResult", "scan_facts"]
 
 logger = logging.getLogger(__name__)
+NOTICE = "Research software; not a medical device. Not for diagnosis."
+_APART = ("quality", "seconds")
 
 
-def lesion_table(mask: np.ndarray, anomaly_map: np.ndarray, affine: np.ndarray) -> list[dict[str, Any]]:
-    """Describe each connected lesion, largest first.
-
-    Args:
-        mask: [H, W, D], above 0 inside lesions; voxels that share a face, edge or corner belong together.
-        anomaly_map: [H, W, D].
-        affine: voxel to world, mm.
-
-    Returns:
-        A dict a lesion: `volume_ml`, `centroid_mm` (world), `peak` and `mean` of the map.
-    """
-    voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
-    regions = regionprops(label(mask > 0, connectivity=3), intensity_image=anomaly_map)
-    rows = [
-        {
-            "volume_ml": float(region.area * voxel_ml),
-            "centroid_mm": [round(float(x), 2) for x in (affine @ [*region.centroid, 1.0])[:3]],
-            "peak": float(region.intensity_max),
-            "mean": float(region.intensity_mean),
-        }
-        for region in regions
-    ]
-    return sorted(rows, key=lambda row: -row["volume_ml"])
+def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a result that is known of every scan, refused ones too: who, which input, quality, steps."""
+    notes = read_notes(item)
+    return {
+        "case": str(item["case"]),
+        "modality": str(item["modality"]),
+        "quality": notes.get("quality"),
+        "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
+        "versions": versions(),
+        "notice": NOTICE,
+    }
 
 
-def _array(image: torch.Tensor) -> np.ndarray:
-    return np.asarray(torch.as_tensor(image).detach().cpu(), dtype=np.float32)[0]
-
-
+@dataclass
 class ScanResult:
-    """Write `<case>_result.json` and `<case>_panel.png` beside each scan's images.
+    """Write the images of `save`, `result.json`, `panel.png` and `report.html` of each scan, the JSON file last.
 
-    The evaluator's items need `case`, and `image`, `brain_mask`, `anomaly_map`, `lesion_mask`, `reconstruction`
-    [1, H, W, D].
+    The evaluator's items need `case`, `modality`, `folder`, `stem`, `notes`, and `image`, `brain_mask`, `anomaly_map`,
+    `lesion_mask`, `reconstruction` [1, H, W, D] on the scan's own grid.
     The score of a scan is the mean of the highest 1 % of its brain voxels' anomaly map.
 
     Args:
-        output_dir: folder; the files go to `<output_dir>/<case>/`.
-        threshold: the one that made the lesion mask.
+        output_dir: folder; `result_path` says where in it the files of a scan go.
+        operating_points: the thresholds that made the lesion masks.
+        weights: the network's weights, for their name and checksum.
+        save: images to write, some of `SAVED_IMAGES`.
         parameters: anything that belongs into the JSON file, such as seed and number of samples.
-        picture: whether to draw the picture.
+        device: what the network ran on.
+        picture: whether to draw the panel.
+        report: whether to write the page.
     """
 
-    def __init__(
-        self, output_dir: str, *, threshold: float, parameters: Mapping[str, Any] | None = None, picture: bool = True
-    ) -> None:
-        self.output_dir = Path(output_dir)
-        self.threshold = threshold
-        self.parameters = dict(parameters or {})
-        self.picture = picture
+    output_dir: str
+    operating_points: OperatingPoints
+    weights: ModalityWeights
+    save: Sequence[str] = ("anomaly_map", "lesion_mask")
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    picture: bool = True
+    report: bool = True
+
+    def __post_init__(self) -> None:
+        """Start with no result."""
+        self.results: list[dict[str, Any]] = []
+        self._began = self._ready = self._rebuilt = time.perf_counter()
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
-        engine.add_event_handler(Events.ITERATION_STARTED, self._start)
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._have_batch)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._have_maps)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def _start(self, engine: Engine) -> None:
-        self._started = time.perf_counter()
+        self._began = time.perf_counter()
+
+    def _have_batch(self, engine: Engine) -> None:
+        self._ready = time.perf_counter()
+
+    def _have_maps(self, engine: Engine) -> None:
+        self._rebuilt = time.perf_counter()
 
     def __call__(self, engine: Engine) -> None:
         """Write the files of the current iteration's scans."""
-        seconds = time.perf_counter() - self._started
         for item in engine_items(engine):
-            self._write(item, seconds)
+            self.results.append(self._write(item))
+        self._start(engine)
 
-    def _write(self, item: Mapping[str, Any], seconds: float) -> None:
-        case, image = str(item["case"]), item["image"]
-        affine = np.asarray(image.affine if isinstance(image, MetaTensor) else np.eye(4), dtype=np.float64)
-        volumes = {
-            key: _array(item[key]) for key in ("image", "brain_mask", "anomaly_map", "lesion_mask", "reconstruction")
-        }
-        inside = volumes["anomaly_map"][volumes["brain_mask"] > 0]
+    def _write(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        writing = time.perf_counter()
+        files = {}
+        for name in self.save:
+            path = result_path(self.output_dir, item, name)
+            save_volume(path, item[name], name=name)
+            files[name] = path.name
+        result = self._describe(item, files)
+        volumes = self._volumes(item)
+        if self.picture:
+            self._draw(item, volumes, result)
+        seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._rebuilt - self._ready}
+        seconds["writing images"] = time.perf_counter() - writing
+        seconds["total"] = time.perf_counter() - self._began
+        result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
+        result["files"] = files
+        if self.report:
+            write_scan_page(
+                result_path(self.output_dir, item, "report", suffix=".html"),
+                result=result,
+                volumes=volumes,
+                affine=grid_of(item["image"]),
+            )
+        write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
+        return result
+
+    def _describe(self, item: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+        affine = grid_of(item["image"])
+        brain, anomaly_map = as_volume(item["brain_mask"]) > 0, as_volume(item["anomaly_map"])
+        inside = anomaly_map[brain]
         top = np.sort(inside)[-max(1, inside.size // 100) :]
-        lesions = lesion_table(volumes["lesion_mask"], volumes["anomaly_map"], affine)
-        folder = self.output_dir / case
-        result = {
-            "case": case,
+        facts = scan_facts(item)
+        to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
+        lesions = lesion_table(
+            as_volume(item["lesion_mask"]),
+            anomaly_map,
+            affine,
+            world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
+        )
+        modality = facts["modality"]
+        return {
+            **{key: facts.pop(key) for key in ("case", "modality")},
+            "status": "ok",
+            "reasons": [],
+            "input": str(item["image"].meta.get("filename_or_obj", "")),
             "anomaly_score": float(top.mean()),
-            "threshold": self.threshold,
+            "threshold": self.operating_points.values[modality],
+            "threshold_source": self.operating_points.source(modality),
             "lesion_volume_ml": float(sum(row["volume_ml"] for row in lesions)),
             "num_lesions": len(lesions),
             "lesions": lesions,
             "brain_volume_ml": float(inside.size * abs(np.linalg.det(affine[:3, :3])) / 1000),
-            "seconds": round(seconds, 2),
-            "parameters": self.parameters,
-            "notice": "Research software; not a medical device.",
+            **facts,
+            "parameters": dict(self.parameters),
+            "weights": self.weights.use(modality),
+            "device": str(self.device),
         }
-        write_json(folder / f"{case}_result.json", result)
-        if self.picture:
-            draw_panel(
-                folder / f"{case}_panel.png",
-                image=volumes["image"].clip(0),
-                reconstruction=volumes["reconstruction"],
-                anomaly_map=volumes["anomaly_map"],
-                brain_mask=volumes["brain_mask"],
-                threshold=self.threshold,
-                affine=affine,
-                spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
-                title=f"{case} · {result['lesion_volume_ml']:.1f} ml above {self.threshold:g}",
-            )
-        logger.info("%s: %d lesions, %.1f ml; see %s", case, len(lesions), result["lesion_volume_ml"], folder)
+
+    @staticmethod
+    def _volumes(item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        names = ("reconstruction", "anomaly_map", "lesion_mask", "brain_mask")
+        return {"image": original_scan(item["image"]), **{name: as_volume(item[name]) for name in names}}
+
+    def _draw(self, item: Mapping[str, Any], volumes: Mapping[str, np.ndarray], result: Mapping[str, Any]) -> None:
+        affine = grid_of(item["image"])
+        draw_panel(
+            result_path(self.output_dir, item, "panel", suffix=".png"),
+            image=as_volume(item["image"]).clip(0),
+            reconstruction=volumes["reconstruction"],
+            anomaly_map=volumes["anomaly_map"],
+            brain_mask=volumes["brain_mask"],
+            threshold=result["threshold"],
+            affine=affine,
+            spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
+            title=f"{result['case']} · {result['lesion_volume_ml']:.1f} ml above {result['threshold']:g}",
+        )

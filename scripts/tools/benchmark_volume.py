@@ -21,6 +21,7 @@ from monai.transforms import Compose
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
 from scripts.errors import InputError
+from scripts.handlers.scan_volumes import save_volume
 from scripts.inferers import MahalanobisInferer
 from scripts.networks import ConditionedUNet, load_weights
 from scripts.ops import mahalanobis_map, make_noise, postprocess, ssim_map
@@ -54,8 +55,8 @@ def template_case(folder: Path) -> dict[str, str]:
 class VolumePipeline:
     """The bundle's own way from a scan to its files, as `configs/inference.yaml` describes it, part by part.
 
-    The network gets the weights of `models/model.pt` where there are any; they do not change its speed. The picture and
-    the JSON file of the inference workflow are left out.
+    The network gets the weights of `models/model.pt` where there are any; they do not change its speed. Quality control
+    only measures; the pictures, the page and the JSON file of the inference workflow are left out.
 
     Args:
         num_samples: K.
@@ -82,6 +83,7 @@ class VolumePipeline:
                 "grid_spacing": _FIELD_OF_VIEW_MM / self.size,
                 "output_dir": self.output_dir,
                 "device": "cpu",
+                "force": True,
                 "progress": False,
             }
         )
@@ -118,7 +120,9 @@ class VolumePipeline:
         inferred = time.perf_counter()
         seconds |= _part_seconds(profile)
         seconds["rest_of_inferer"] = inferred - start - sum(seconds.values())
-        self.postprocessing({**data, "pred": maps})
+        finished = self.postprocessing({**data, "pred": maps})
+        for name in ("anomaly_map", "lesion_mask"):
+            save_volume(Path(self.output_dir) / f"scan_{name}.nii.gz", finished[name], name=name)
         end = time.perf_counter()
         return seconds | {"back_to_scan_and_write": end - inferred, "end_to_end": end - start}
 

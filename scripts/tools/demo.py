@@ -72,8 +72,8 @@ def _write(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
 def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num_samples: int = 10) -> None:
     """Draw a lesion into nilearn's MNI152 T1 template and find it with the bundle's weights.
 
-    Writes the scan, the drawn lesion, anomaly map, lesion mask and reconstruction (NIfTI), the result (JSON) and a
-    picture (PNG), and tells where they are. Nothing is downloaded.
+    Writes the scan, the drawn lesion, anomaly map, lesion mask and reconstruction (NIfTI), the result (JSON), a picture
+    (PNG) and the report (HTML), and tells where they are. Nothing is downloaded.
 
     Args:
         output_dir: folder for the files.
@@ -92,6 +92,9 @@ def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num
         config_file=f"{bundle_root()}/configs/inference.yaml",
         input=str(scan),
         output_dir=str(folder),
+        modality="t1",
+        save=["anomaly_map", "lesion_mask", "reconstruction"],
+        overwrite=True,
         seed=seed,
         num_samples=num_samples,
     )
@@ -105,7 +108,7 @@ def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) ->
     found = nib.Nifti1Image.from_filename(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
     scores = nib.Nifti1Image.from_filename(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()
     measured = segmentation_scores(found, lesion, spacing_mm=spacing_mm)
-    path = folder / f"{_NAME}_result.json"
+    path = folder / "result.json"
     result = json.loads(path.read_text())
     result["drawn_lesion"] = {
         "volume_ml": float(lesion.sum() * np.prod(spacing_mm) / 1000),

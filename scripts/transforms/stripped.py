@@ -1,0 +1,110 @@
+"""Tell the foreground of a scan from its background, and recognise scans that are already skull-stripped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["Examined", "Verdict", "background_value", "examine", "find_foreground", "volume_ml"]
+
+MIN_BACKGROUND_SHARE = 0.25  # of all voxels; a brain alone fills less than half of the tightest box around it
+PLAUSIBLE_ML = (500.0, 2400.0)  # of a brain, from a small child's to one brought to the template (2.1 l)
+SURE_ML = (800.0, 2200.0)
+MAX_CUT_SHARE = 0.01  # of the foreground's voxels on the faces of the image, above which a neck may be there
+_RINGING = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
+_SPECK = 0.01  # of the largest component
+
+
+class Verdict(StrEnum):
+    """Whether a scan is stripped, or still a head, or unsure: compare with an extracted brain."""
+
+    STRIPPED = "stripped"
+    HEAD = "head"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What background and foreground tell about a scan.
+
+    Attributes:
+        verdict: whether it is skull-stripped.
+        background: the value of its constant background, or None.
+        foreground: [H, W, D], the voxels that differ from it, holes filled; all of them where there is none.
+    """
+
+    verdict: Verdict
+    background: float | None
+    foreground: NDArray[np.bool_]
+
+
+def volume_ml(mask: NDArray, affine: NDArray) -> float:
+    """Return the volume of a mask in ml; `affine` is voxel to world, mm."""
+    return float(np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000)
+
+
+def background_value(volume: NDArray) -> float | None:
+    """Return the value of a scan's constant background, or None where there is none, as in noise.
+
+    It is the value that most voxels on the image's faces have, if most of them have it. A brain that fills the field of
+    view from front to back leaves the other faces.
+
+    Args:
+        volume: [H, W, D].
+    """
+    faces = np.concatenate([np.take(volume, index, axis).ravel() for axis in range(3) for index in (0, -1)])
+    values, counts = np.unique(faces, return_counts=True)
+    most = int(np.argmax(counts))
+    return float(values[most]) if counts[most] > faces.size / 2 else None
+
+
+def find_foreground(volume: NDArray, background: float) -> NDArray[np.bool_]:
+    """Return the voxels that differ from the background by more than interpolation leaves, with their holes filled.
+
+    Args:
+        volume: [H, W, D].
+        background: from `background_value`.
+
+    Returns:
+        [H, W, D]; components under 1 % of the largest are left out.
+    """
+    distance = np.abs(volume - background)
+    differs = distance > 0
+    if not differs.any():
+        return differs
+    differs = distance > _RINGING * np.percentile(distance[differs][::7], 99)
+    box = ndimage.find_objects(differs.view(np.uint8))[0]
+    labels, count = ndimage.label(differs[box])
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept = (sizes >= _SPECK * sizes.max()) & (sizes > 0)
+    result = np.zeros(volume.shape, dtype=bool)
+    result[box] = ndimage.binary_fill_holes(kept[labels])
+    return result
+
+
+def examine(volume: NDArray, affine: NDArray) -> Examined:
+    """Judge from background and foreground alone whether a scan is skull-stripped.
+
+    It is a head where the background is not constant or the foreground too large or too small for a brain; unsure where
+    the field of view cuts the foreground or its volume is unusual for a brain.
+
+    Args:
+        volume: [H, W, D].
+        affine: voxel to world, mm.
+    """
+    background = background_value(volume)
+    if background is None:
+        return Examined(Verdict.HEAD, None, np.ones(volume.shape, dtype=bool))
+    foreground = find_foreground(volume, background)
+    size = volume_ml(foreground, affine)
+    crowded = np.mean(volume == background) < MIN_BACKGROUND_SHARE
+    if crowded or not PLAUSIBLE_ML[0] <= size <= PLAUSIBLE_ML[1]:
+        return Examined(Verdict.HEAD, background, foreground)
+    cut = sum(np.count_nonzero(np.take(foreground, i, axis)) for axis in range(3) for i in (0, -1))
+    sure = SURE_ML[0] <= size <= SURE_ML[1] and cut <= MAX_CUT_SHARE * np.count_nonzero(foreground)
+    return Examined(Verdict.STRIPPED if sure else Verdict.UNSURE, background, foreground)

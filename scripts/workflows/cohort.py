@@ -1,0 +1,163 @@
+"""Run a bundle's evaluator over the scans that a user named, one by one, so that a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from tqdm import tqdm
+
+from scripts.errors import InputError, reason
+from scripts.handlers.scan_result import ScanResult
+from scripts.networks import ModalityWeights
+from scripts.transforms import ScanRefused
+from scripts.workflows.cohort_files import finished_result, write_bids_description, write_cohort, write_refusal
+
+__all__ = ["Cohort"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Cohort:
+    """Find the anomalies of one or many scans.
+
+    Scans with a finished result are skipped, one that fails or is refused by quality control is reported and the next
+    one is taken. More than one scan adds `summary.csv` and `index.html`.
+
+    Args:
+        evaluator: the engine, with its postprocessing; its data loader is replaced for each scan.
+        preprocessing: what turns an entry of the datalist into the network's input.
+        results: the evaluator's handler that writes a scan's files.
+        weights: the network's weights, changed when the modality does.
+        datalist: the scans, from `find_scans`.
+        overwrite: whether scans with a finished result are done again.
+        progress: whether to show a progress bar over the scans.
+
+    References:
+        Status words in the results: `ok`, `refused` (by quality control), `failed`.
+    """
+
+    evaluator: SupervisedEvaluator
+    preprocessing: Callable
+    results: ScanResult
+    weights: ModalityWeights
+    datalist: Sequence[Mapping[str, str]]
+    overwrite: bool = False
+    progress: bool = True
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run the scans.
+
+        Returns:
+            The result of each scan in the datalist, as in its `result.json`.
+
+        Raises:
+            InputError: at the end, if a scan has no result; for a single scan, its own error.
+        """
+        logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
+        self.evaluator.logger.setLevel(logging.WARNING)
+        _tell_device(str(self.results.device))
+        rows = []
+        alone = len(self.datalist) == 1
+        with tqdm(total=len(self.datalist), unit="scan", disable=alone or not self.progress) as bar:
+            for item in self.datalist:
+                bar.set_description(str(item["case"]))
+                rows.append(self._one(item, alone=alone))
+                bar.update()
+        write_bids_description(self.results.output_dir, self.datalist)
+        if not alone:
+            write_cohort(self.results.output_dir, self.datalist, rows)
+            _tell_table(rows)
+        _tell_speed(rows, str(self.results.device))
+        bad = [row for row in rows if row["status"] != "ok"]
+        if bad:
+            raise InputError(
+                f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
+                fix="The reasons stand above and in summary.csv.",
+            )
+        return rows
+
+    def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
+        if not self.overwrite:
+            done = finished_result(self.results, item, self.weights.path(item["modality"]))
+            if done is not None:
+                return done
+        try:
+            return self._analyze(item)
+        except Exception as error:
+            first = reason(error)
+            status = "refused" if isinstance(first, ScanRefused) else "failed"
+            row: dict[str, Any] = {name: item[name] for name in ("case", "modality")}
+            row |= {"input": item["image"], "status": status}
+            if isinstance(first, ScanRefused):
+                row = write_refusal(self.results.output_dir, item, first)
+            else:
+                row["reasons"] = [str(first) or type(first).__name__]
+            if alone:
+                raise
+            logger.error("%s: %s: %s", item["case"], status, first, exc_info=None if _expected(first) else error)
+            return row
+
+    def _analyze(self, item: Mapping[str, str]) -> dict[str, Any]:
+        self.weights.use(item["modality"])
+        self.results.results.clear()
+        self.evaluator.data_loader = DataLoader(Dataset([dict(item)], self.preprocessing), batch_size=1, num_workers=0)
+        self.evaluator.state.epoch_length = 1
+        self.evaluator._internal_run_generator = None  # of a scan that failed; ignite would go on with it
+        began = time.perf_counter()
+        self.evaluator.run()
+        result = self.results.results[0]
+        logger.info(
+            "%s: %d lesions, %.1f ml, score %.3f, %.0f s",
+            item["case"],
+            result["num_lesions"],
+            result["lesion_volume_ml"],
+            result["anomaly_score"],
+            time.perf_counter() - began,
+        )
+        return result
+
+
+def _expected(error: BaseException) -> bool:
+    return isinstance(error, InputError)
+
+
+def _tell_device(device: str) -> None:
+    if device.startswith("cpu"):
+        logger.info("Running on the CPU; --device cuda uses a GPU for brain extraction and the reconstructions.")
+
+
+def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
+    """Say which share of the time a GPU would shorten, from what was measured."""
+    timed = [row["seconds"] for row in rows if row["status"] == "ok" and "seconds" in row]
+    total = sum(row["total"] for row in timed)
+    if not device.startswith("cpu") or not total:
+        return
+    on_gpu = sum(row.get(name, 0.0) for row in timed for name in ("brain extraction", "reconstruction and map"))
+    logger.info(
+        "%.0f of %.0f s went into brain extraction and reconstructions, which a GPU (--device cuda) shortens.",
+        on_gpu,
+        total,
+    )
+
+
+def _tell_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    width = max(len(str(row["case"])) for row in rows)
+    lines = []
+    for row in rows:
+        told = (
+            f"{row['num_lesions']:4d} lesions {row['lesion_volume_ml']:8.1f} ml  score {row['anomaly_score']:.3f}"
+            if row["status"] == "ok"
+            else "; ".join(row["reasons"])
+        )
+        lines.append(f"  {row['case']:<{width}}  {row['status']:<7}  {told}")
+    counts = Counter(row["status"] for row in rows)
+    told_counts = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
+    logger.info("%d scans: %s\n%s", len(rows), told_counts, "\n".join(lines))

@@ -1,0 +1,99 @@
+"""Shared by the tests of the pages: a phantom's volumes with a result about them, and a reader of pages."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from html.parser import HTMLParser
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from scripts.data.phantom import phantom_affine, phantom_volume
+
+SHAPE = (40, 44, 36)
+VOID = ("meta", "link", "img", "input", "br")
+WICKED = "</script><img src=x onerror='alert(1)'> & \"Ångström\""
+
+
+class PageReader(HTMLParser):
+    """Elements of a page as (tag, attributes), and the text inside each of them, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(len(self.elements))
+        self.elements.append((tag, dict(attrs)))
+        self.texts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.elements[self.open.pop()][0] == tag, f"{tag} is closed where another element is open"
+
+    def handle_data(self, data):
+        if self.open:
+            self.texts[self.open[-1]] += data
+
+    def named(self, tag):
+        """Attributes and text of every element of a kind."""
+        pairs = zip(self.elements, self.texts, strict=True)
+        return [(attributes, text) for (name, attributes), text in pairs if name == tag]
+
+    def volume(self, name):
+        """One of the embedded NIfTI images."""
+        (text,) = [text for attributes, text in self.named("script") if attributes.get("data-volume") == name]
+        return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
+
+
+@pytest.fixture(scope="session")
+def read_page():
+    return lambda path: PageReader(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def scan_volumes():
+    """A head with a lesion in a slanted LAS grid of 1.5 mm: the volumes and their affine."""
+    image, brain_mask, label = phantom_volume(SHAPE, seed=3, lesion=True)
+    turn = np.array([[0.96, 0.28, 0, 0], [-0.28, 0.96, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    affine = turn @ phantom_affine(SHAPE, spacing=1.5) @ np.diag([-1, 1, 1, 1])
+    anomaly_map = (0.02 + 0.25 * label + 0.05 * image).astype(np.float32) * brain_mask
+    volumes = {
+        "image": 1000 * image,
+        "reconstruction": image,
+        "anomaly_map": anomaly_map,
+        "lesion_mask": anomaly_map >= 0.2,
+        "brain_mask": brain_mask,
+    }
+    return volumes, affine
+
+
+@pytest.fixture(scope="session")
+def scan_result(scan_volumes):
+    """The `result.json` of these volumes, with names that try to break the page."""
+    volumes, affine = scan_volumes
+    centre = affine @ [*np.argwhere(volumes["lesion_mask"]).mean(axis=0), 1]
+    lesion = {"label": 1, "volume_ml": 2.5, "centroid_mm": centre[:3].tolist(), "centroid_mni_mm": [1.0, 2.0, 3.0]}
+    checks = [
+        {"name": "volume", "text": "Brain volume", "value": 1400.0, "low": 700.0, "high": 2200.0, "unit": "ml"},
+        {"name": "edge", "text": "Longest voxel edge", "value": 5.0, "low": None, "high": 4.0, "unit": "mm"},
+        {"name": "overlap", "text": "Overlap", "value": 0.4, "low": 0.8, "high": None, "unit": ""},
+    ]
+    states = [{"passed": True, "fatal": True}, {"passed": False, "fatal": False}, {"passed": False, "fatal": True}]
+    alignment = {"method": "affine", "world_to_template": np.eye(4).tolist(), "overlap": 0.91}
+    return {
+        "case": WICKED, "status": "ok", "reasons": [], "input": "scan.nii.gz", "modality": "t1",
+        "anomaly_score": 0.25, "threshold": 0.2, "threshold_source": f"validation of {WICKED}",
+        "lesion_volume_ml": 2.5, "num_lesions": 1, "lesions": [{**lesion, "peak": 0.31, "mean": 0.29}],
+        "brain_volume_ml": 1400.0,
+        "quality": {"passed": True, "forced": False, "checks": [{**c, **s} for c, s in zip(checks, states, strict=True)]},
+        "preprocessing": {"brain_extraction": {"method": "given", "volume_ml": 1400.0}, "alignment": alignment},
+        "parameters": {"seed": 3141, WICKED: WICKED}, "versions": {"torch": "2.13"},
+        "weights": {"file": "model.pt", "sha256": "ab" * 32}, "device": "cpu",
+        "seconds": {"load": 0.25, "total": 12.5}, "files": {"anomaly_map": "a b#1_anomaly_map.nii.gz"},
+    }  # fmt: skip

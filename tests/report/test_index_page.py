@@ -1,0 +1,117 @@
+"""The cohort's page and table: one row a scan, in order, with thumbnails out of the reports."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import shutil
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from scripts.report.index_page import write_index_page, write_summary
+from scripts.report.page import small_png
+from scripts.report.scan_page import write_scan_page
+from tests.report.conftest import WICKED
+
+
+def png(width):
+    stream = io.BytesIO()
+    matplotlib.image.imsave(stream, np.random.default_rng(0).random((20, width, 3)), format="png")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory, scan_result, scan_volumes, read_page):
+    """A good scan, a refused one with a thumbnail, one that failed, and their page."""
+    folder = tmp_path_factory.mktemp("cohort")
+    write_scan_page(folder / "a b%.html", result=scan_result, volumes=scan_volumes[0], affine=scan_volumes[1])
+    refused = {"case": "refused", "status": "refused", "reasons": ["Too small.", "Mirrored."], "modality": "t2"}
+    rows = [
+        {**scan_result, "report": "a%20b%25.html"},
+        {**refused, "report": "missing.html", "thumbnail": png(300), "seconds": {"total": 2.5}},
+        {"case": "failed", "status": "failed", "reasons": [WICKED], "report": ""},
+    ]
+    write_index_page(folder / "index.html", rows, title=f"Run {WICKED}")
+    write_summary(folder / "summary.csv", rows)
+    return folder, read_page(folder / "index.html")
+
+
+def body_rows(page):
+    """Text of each row of the table, and its cells' sort values."""
+    rows, start = [], [tag for tag, _ in page.elements].index("tbody")
+    for (tag, attributes), text in list(zip(page.elements, page.texts, strict=True))[start:]:
+        if tag == "tr":
+            rows.append([])
+        elif tag == "td" and rows:
+            rows[-1].append((attributes.get("data-value"), text))
+    return rows
+
+
+def test_every_scan_has_a_row_with_values_to_sort_by(cohort):
+    values = [[value for value, _ in row] for row in body_rows(cohort[1])]
+    assert values[0][1:] == [WICKED, "t1", "ok", "0.25", "1", "2.5", "12.5", ""]
+    assert values[1][1:] == ["refused", "t2", "refused", "", "", "", "2.5", "Too small.; Mirrored."]
+    assert values[2][1:] == ["failed", "", "failed", "", "", "", "", WICKED]
+
+
+def test_links_lead_to_the_reports_and_only_there(cohort):
+    page = cohort[1]
+    links = [attributes["href"] for attributes, _ in page.named("a")]
+    assert links == ["summary.csv", "a%20b%25.html", "missing.html"]
+    assert all(not value.startswith("http") for value in links)
+    assert len(page.named("img")) == 2
+
+
+def test_thumbnails_come_from_the_report_or_the_row(cohort, read_page):
+    folder, page = cohort
+    (icon,) = [attributes["href"] for attributes, _ in read_page(folder / "a b%.html").named("link")]
+    sources = [attributes["src"] for attributes, _ in page.named("img")]
+    assert sources[0] == icon
+    given = base64.b64decode(sources[1].removeprefix("data:image/png;base64,"))
+    assert matplotlib.image.imread(io.BytesIO(given)).shape[1] == 96
+    assert small_png(png(50)) == png(50)
+
+
+def test_counts_stand_at_the_top(cohort):
+    page = cohort[1]
+    counts = dict(zip([t for _, t in page.named("dt")], [t for _, t in page.named("dd")], strict=True))
+    assert counts == {
+        "Scans": "3", "Ok": "1", "Refused": "1", "Failed": "1", "With lesions": "1", "Seconds together": "15"
+    }  # fmt: skip
+
+
+def test_names_stay_text_and_tables_can_be_used_without_a_mouse(cohort):
+    page = cohort[1]
+    assert not [attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)]
+    assert [text for _, text in page.named("title")] == [f"Run {WICKED}"]
+    assert len(page.named("button")) == 8
+    assert len(page.named("caption")) == 1
+    assert all(attributes["alt"] for attributes, _ in page.named("img"))
+
+
+def test_summary_has_a_line_a_scan_and_empty_cells_for_what_there_is_not(cohort):
+    with (cohort[0] / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == [WICKED, "refused", "failed"]
+    assert (rows[0]["total_seconds"], rows[0]["quality_passed"], rows[0]["quality_forced"]) == ("12.5", "1", "0")
+    assert rows[1]["reasons"] == "Too small.; Mirrored."
+    assert rows[2]["anomaly_score"] == ""
+
+
+def test_no_scan_is_a_page_too(tmp_path, read_page):
+    write_index_page(tmp_path / "index.html", [], summary=None)
+    page = read_page(tmp_path / "index.html")
+    assert "No scan." in [text for _, text in page.named("p")]
+    assert not page.named("a")
+    write_summary(tmp_path / "summary.csv", [])
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score")
+
+
+def test_a_report_that_was_moved_leaves_its_row_without_a_picture(cohort, tmp_path, read_page, scan_result):
+    shutil.copy(cohort[0] / "summary.csv", tmp_path / "other.html")  # a file without an icon
+    rows = [{**scan_result, "report": name} for name in ("gone.html", "other.html")]
+    write_index_page(tmp_path / "index.html", rows)
+    assert not read_page(tmp_path / "index.html").named("img")

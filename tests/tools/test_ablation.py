@@ -1,0 +1,297 @@
+"""The ablation on phantoms: what it writes, what it keeps, and that its rows are what the inferer gives."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from scripts.data.phantom import write_phantom_tree
+from scripts.errors import InputError
+from scripts.inferers import MahalanobisInferer, Polarity, ReconstructionSampler
+from scripts.metrics.best_dice import best_dice
+from scripts.metrics.voxel_scores import voxel_scores
+from scripts.ops import postprocess
+from scripts.tools import ablation as tool
+from scripts.tools.ablation_cache import AblationCache
+from scripts.tools.ablation_cases import AblationCase, load_cases
+from scripts.tools.ablation_grid import Grid, read_grid
+from scripts.tools.ablation_maps import score_map
+from scripts.tools.ablation_rebuild import Rebuilder
+from scripts.tools.ablation_settings import Setting, bundle_parser
+
+TINY = {
+    "network_def#unet#num_channels": [8, 8],
+    "network_def#unet#attention_levels": [False, False],
+    "network_def#unet#num_head_channels": 8,
+    "network_def#unet#norm_num_groups": 4,
+    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
+    "grid_size": [32, 32, 16],
+}
+GRID = {
+    "base": {"preset": "shipped", "num_samples": 4, "median_size": 3, "erosion": 1},
+    "axes": {
+        "num_samples": [2, 4],
+        "map": ["anomaly_map", "mean", "intensity"],
+        "timestep": [300, 500, [300, 500]],
+        "ssim_sigma": [1.0, [0.5, 1.0, 2.0]],
+    },
+    "product": {"score": ["reference", "diagonal"], "regularization": ["1e-4", 0.01]},
+    "rows": {"paper": {"preset": "paper", "num_samples": 4}, "refused": {"num_samples": 2, "shrinkage": "ledoit_wolf"}},
+}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Phantoms, a config of a tiny network, its random weights and a grid."""
+    folder = tmp_path_factory.mktemp("ablation")
+    write_phantom_tree(folder / "data", datasets=("IXI", "Brats21"), shape=(32, 32, 16))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "grid.yaml").write_text(yaml.safe_dump(GRID, sort_keys=False))
+    torch.manual_seed(0)
+    network = bundle_parser(str(folder / "tiny.yaml")).get_parsed_content("network_def")
+    for parameter in network.parameters():  # the last layer starts at zero, and every rebuild would be the same
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save(network.state_dict(), folder / "model.pt")
+    return {
+        "grid": str(folder / "grid.yaml"),
+        "dataset_dir": str(folder / "data"),
+        "overlay": str(folder / "tiny.yaml"),
+        "checkpoint": str(folder / "model.pt"),
+        "cache_dir": str(folder / "cache"),
+    }
+
+
+@pytest.fixture(scope="module")
+def options(paths: dict[str, str]) -> dict:
+    """A call of the tool."""
+    return {**paths, "datasets": "Brats21", "healthy": "IXI", "num_bootstrap": 100, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def written(options: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run."""
+    folder = tmp_path_factory.mktemp("written")
+    tool.ablation(**options, output_dir=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grid(paths: dict[str, str]) -> Grid:
+    """The grid of that run."""
+    return read_grid(paths["grid"], bundle_parser(paths["overlay"]), checkpoint=paths["checkpoint"])
+
+
+@pytest.fixture(scope="module")
+def case(paths: dict[str, str]) -> AblationCase:
+    """The first case of that run."""
+    parser = bundle_parser(paths["overlay"])
+    chosen = {"split": "val", "modality": "t1", "labelled": True, "limit": 1, "progress": False}
+    return load_cases(parser, ["Brats21"], dataset_dir=paths["dataset_dir"], **chosen)[0]
+
+
+def _rebuilder(paths: dict[str, str], settings: list[Setting], cache_dir: Path | str) -> Rebuilder:
+    rebuilder = Rebuilder(AblationCache(cache_dir), overlays=[paths["overlay"]], progress=False)
+    rebuilder.plan(settings)
+    return rebuilder
+
+
+def _named(grid: Grid, name: str) -> Setting:
+    return next(setting for setting in grid.settings if setting.name == name)
+
+
+def _rows(folder: Path) -> dict[str, dict]:
+    return {row["setting"]: row for row in json.loads((folder / "ablation.json").read_text())["rows"]}
+
+
+def test_table_has_a_row_for_each_setting_and_its_parameters(written: Path, grid: Grid) -> None:
+    rows = _rows(written)
+    assert list(rows) == [setting.name for setting in grid.settings]
+    assert rows["base"]["n"] == 2
+    assert rows["base"]["n_healthy"] == 2
+    assert rows["base"]["auprc_difference"] is None
+    assert rows["timestep=300"]["parameters"]["timestep"] == 300
+    difference = rows["map=mean"]["auprc"] - rows["base"]["auprc"]
+    assert rows["map=mean"]["auprc_difference"] == pytest.approx(difference, abs=1e-12)
+    for row in rows.values():
+        if row["reason"]:
+            continue
+        assert row["auprc_low"] <= row["auprc"] <= row["auprc_high"]
+        assert 0 < row["best_dice"] <= 1
+        assert 0 <= row["healthy_ml"] <= row["healthy_ml_max"]
+    files = {path.name for path in written.rglob("*") if path.is_file()}
+    assert {"ablation.csv", "ablation.md", "ablation.json", "cases.csv"} <= files
+    assert {"num_samples.png", "map.png", "timestep.png", "ssim_sigma.png", "regularization_by_score.png"} <= files
+
+
+def test_markdown_tells_the_base_the_command_and_what_failed(written: Path, paths: dict[str, str]) -> None:
+    text = (written / "ablation.md").read_text()
+    assert "Base: checkpoint model.pt, num_samples 4, timestep 500" in text
+    assert "python -m scripts.tools.ablation --grid=grid.yaml" in text
+    assert "refused was not computed: `reconstructions` must give a shrinkage intensity above zero" in text
+    for name in ("ablation.md", "ablation.json", "ablation.csv", "cases.csv"):  # no path of the machine
+        assert str(Path(paths["cache_dir"]).parent) not in (written / name).read_text()
+
+
+def test_second_run_gives_the_same_table_without_network_or_maps(
+    written: Path, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it rebuilt slices again"))
+    refused = []  # what cannot be computed is tried again
+    monkeypatch.setattr(
+        "scripts.tools.ablation_rows.score_map",
+        lambda case, draws, setting, polarity: (
+            refused.append(setting.name) or score_map(case, draws, setting, polarity)
+        ),
+    )
+    tool.ablation(**options, output_dir=str(tmp_path))
+    assert (tmp_path / "ablation.csv").read_bytes() == (written / "ablation.csv").read_bytes()
+    assert (tmp_path / "cases.csv").read_bytes() == (written / "cases.csv").read_bytes()
+    assert refused == ["refused"]
+
+
+@pytest.mark.parametrize("name", ["base", "map=mean", "map=intensity", "score=diagonal, regularization=0.0001", "paper"])
+def test_a_row_is_what_the_inferer_gives(
+    written: Path, paths: dict[str, str], grid: Grid, case: AblationCase, name: str
+) -> None:
+    setting = _named(grid, name)
+    parser = bundle_parser(paths["overlay"])
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(paths["checkpoint"], weights_only=True))
+    no_options = {"map", "checkpoint", "network_config", "autocast_dtype"}
+    fields = {key: value for key, value in setting.values.items() if key not in no_options}
+    inferer = MahalanobisInferer(
+        parser.get_parsed_content("scheduler"), outputs=[setting.values["map"]], progress=False, **fields
+    )
+    volume, brain = (tensor.permute(1, 2, 0)[None, None] for tensor in (case.image, case.brain_mask))
+    expected = inferer(volume, network, brain)[0, 0].permute(2, 0, 1)
+    rebuilder = _rebuilder(paths, grid.settings, paths["cache_dir"])
+    found = score_map(case, rebuilder.load(setting, case), setting, Polarity.DARK)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # float32; other batches in the convolutions
+    row = next(r for r in csv.DictReader((written / "cases.csv").open()) if r["setting"] == name)
+    assert float(row["auprc"]) == pytest.approx(voxel_scores(found.numpy(), case.label.numpy()).auprc, abs=1e-9)
+    assert float(row["oracle_dice"]) == pytest.approx(best_dice(found.numpy(), case.label.numpy()).dice, abs=1e-9)
+
+
+def test_first_draws_of_more_and_draws_of_a_mixture_are_those_of_their_own_run(
+    written: Path, paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path
+) -> None:
+    shared = _rebuilder(paths, grid.settings, paths["cache_dir"])
+    for name in ("num_samples=2", "timestep=300+500"):
+        alone = _rebuilder(paths, [_named(grid, name)], tmp_path / name)
+        assert alone.make_missing([case]) == _named(grid, name).values["num_samples"]
+        expected, found = (r.load(_named(grid, name), case) for r in (alone, shared))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # as above
+        assert not torch.equal(found[0], found[1])
+    folders = list((Path(paths["cache_dir"]) / "reconstructions").iterdir())
+    assert len(folders) == 2, "timesteps 500 and 300, from which all rows are made"
+
+
+def test_a_file_that_was_cut_short_is_made_again(paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path) -> None:
+    rebuilder = _rebuilder(paths, [grid.base], tmp_path)
+    rebuilder.make_missing([case])
+    before = rebuilder.load(grid.base, case)
+    (file,) = tmp_path.rglob("*.npy")
+    file.write_bytes(file.read_bytes()[:-1000])
+    (file.parent / f".1_{file.name}").write_bytes(b"what a killed run leaves")
+    assert rebuilder.cache.num_draws(rebuilder.source(grid.base), case) == 0
+    assert rebuilder.make_missing([case]) == 4
+    assert torch.equal(rebuilder.load(grid.base, case), before)
+    assert rebuilder.make_missing([case]) == 0
+
+
+def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
+    paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path
+) -> None:
+    network = torch.load(paths["checkpoint"], weights_only=True)
+    torch.save({key: value * 1.01 for key, value in network.items()}, tmp_path / "other.pt")
+    changes = [
+        {"timestep": 499}, {"seed": 1}, {"noise": "gaussian"}, {"shared_noise": False}, {"noise_options": {"octaves": 3}},
+        {"checkpoint": str(tmp_path / "other.pt")}, {"autocast_dtype": "bfloat16"},
+    ]  # fmt: skip
+    rebuilder = _rebuilder(paths, [grid.base], tmp_path)
+    keys = {rebuilder.source(Setting("", {**grid.base.values, **change})) for change in changes}
+    assert len(keys | {rebuilder.source(grid.base)}) == len(changes) + 1
+    same = Setting("", {**grid.base.values, "num_samples": 9, "score": "whitened", "median_size": 7})
+    assert rebuilder.source(same) == rebuilder.source(grid.base)
+    brighter = AblationCase("Brats21", case.case, case.image * 1.01, case.brain_mask, case.label, case.voxel_ml)
+    assert brighter.digest != case.digest
+
+
+def test_ensemble_is_the_mean_over_its_scales(case: AblationCase, grid: Grid) -> None:
+    draws = torch.rand(4, *case.image.shape, generator=torch.Generator().manual_seed(1)) * case.brain_mask
+    raw = {"median_size": 0, "erosion": 0}
+    single = [
+        score_map(case, draws, Setting("", {**grid.base.values, **raw, "ssim_sigma": sigma}), Polarity.DARK)
+        for sigma in (0.5, 1.0, 2.0)
+    ]
+    expected = postprocess(torch.stack(single).mean(dim=0), case.brain_mask, median_size=3, erosion=1)
+    found = score_map(case, draws, _named(grid, "ssim_sigma=0.5+1+2"), Polarity.DARK)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, score_map(case, draws, grid.base, Polarity.DARK))
+
+
+def test_healthy_volume_lies_at_or_above_the_threshold(written: Path, paths: dict[str, str], grid: Grid) -> None:
+    parser = bundle_parser(paths["overlay"])
+    chosen = {"split": "val", "modality": "t1", "labelled": False, "limit": 1, "progress": False}
+    healthy = load_cases(parser, ["IXI"], dataset_dir=paths["dataset_dir"], **chosen)[0]
+    assert healthy.voxel_ml == pytest.approx(0.008)  # 2 mm
+    draws = _rebuilder(paths, grid.settings, paths["cache_dir"]).load(grid.base, healthy)
+    found = score_map(healthy, draws, grid.base, Polarity.DARK).numpy()
+    expected = float((found >= np.float32(_rows(written)["base"]["threshold"])).sum()) * 0.008
+    lines = list(csv.DictReader((written / "cases.csv").open()))
+    line = next(r for r in lines if r["setting"] == "base" and r["case"] == f"IXI/{healthy.case}")
+    assert float(line["healthy_ml"]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_base_that_cannot_be_computed_ends_the_run(options: dict, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("base: {num_samples: 2, shrinkage: ledoit_wolf}\n")
+    with pytest.raises(InputError, match="shrinkage intensity above zero"):
+        tool.ablation(**{**options, "grid": str(tmp_path / "grid.yaml")}, output_dir=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": "test"}, "`split` must be train or val, got 'test': choices are made on validation cases only"),
+        ({"split": "validation"}, "`split` must be one of train, val, test, got 'validation'"),
+        ({"datasets": "IXI"}, "`datasets` must have lesion labels, which IXI lacks. Give healthy sets as --healthy."),
+        ({"datasets": ""}, "`datasets` must name at least one lesion set, got none"),
+        ({"overlay": "nowhere.yaml"}, "nowhere.yaml: there is no such config file"),
+        ({"checkpoint": "nowhere.pt"}, "nowhere.pt: the checkpoint does not exist"),
+        ({"memory_budget_mb": 0}, "`memory_budget_mb` must be a number above 0, got 0"),
+        ({"device": "abacus"}, "`device` must be one that this machine has, got 'abacus'"),
+        ({"num_bootstrap": 0}, "`num_bootstrap` must be a whole number of at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_refused_before_anything_is_written(
+    options: dict, tmp_path: Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tool.ablation(**{**options, **changes, "cache_dir": str(tmp_path / "cache")}, output_dir=str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_test_cases_can_be_allowed(options: dict, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("base: {num_samples: 2, median_size: 0}\n")
+    chosen = {**options, "grid": str(tmp_path / "grid.yaml"), "healthy": None, "limit": 1}
+    tool.ablation(**chosen, split="test", allow_test=True, output_dir=str(tmp_path / "out"))
+    row = _rows(tmp_path / "out")["base"]
+    assert row["n"] == 1
+    assert row["healthy_ml"] is None
+    assert not math.isnan(row["auprc"])
+
+
+def test_command_line_refuses_an_unknown_option_before_it_runs(monkeypatch: pytest.MonkeyPatch, paths: dict[str, str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ablation", "--grid", paths["grid"], "--limmit", "1"])
+    monkeypatch.setattr(tool, "bundle_parser", lambda *_, **__: pytest.fail("it went on with an unknown option"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit, match="2"):
+        tool.main()
