@@ -123,9 +123,15 @@ def saturated_share(values: NDArray) -> float:
 
 
 def spike_ratio(values: NDArray) -> float:
-    """Return the largest value [N] over the 99th percentile, both counted from the median; infinity if that is it."""
-    middle, high = np.percentile(values, [50, 99])
-    return float((values.max() - middle) / (high - middle)) if high > middle else float("inf")
+    """Return the largest value [N] over the 99th percentile, both counted from the median.
+
+    Where the 99th percentile is the median itself it is infinite, or 1 if the largest value is that too.
+    """
+    middle, high = (float(value) for value in np.percentile(values, [50, 99]))
+    largest = float(values.max())
+    if high > middle:
+        return (largest - middle) / (high - middle)
+    return float("inf") if largest > middle else 1.0
 
 
 def tissue_contrast(

@@ -150,9 +150,9 @@ def _draw_cut(cell: Axes, scan: _Scan, volume: NDArray, axis: int, *, top: float
         return np.take(array, index, axis=axis).T[::-1, ::step]
 
     edges = scan.spacing_mm
-    cell.imshow(
-        picture(volume), cmap="gray", vmin=min(0.0, float(volume.min())), vmax=top, aspect=edges[up] / edges[across]
-    )
+    # A few voxels below 0, as splines leave them, would turn the background grey.
+    black = min(0.0, float(np.percentile(volume, 0.5)))
+    cell.imshow(picture(volume), cmap="gray", vmin=black, vmax=top, aspect=edges[up] / edges[across])
     outline = picture(scan.mask)
     if outline.any() and not outline.all():
         cell.contour(outline.astype(np.float32), levels=[0.5], colors=[_OUTLINE], linewidths=0.9)

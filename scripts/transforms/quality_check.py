@@ -74,6 +74,8 @@ def judge(name: str, value: float, refuse: Range, *, fatal_reason: str | None = 
     text = bound.label
     if fatal and fatal_reason:
         text = fatal_reason
+    elif not passed and math.isinf(value):
+        text = f"{bound.label} is infinite: the brain has the same brightness nearly everywhere"
     elif not passed:
         wrong = bound.below if low is not None and value < low else bound.above
         text = f"{(wrong or bound.label).format(value=value)} ({range_text((low, high), bound.unit)})"

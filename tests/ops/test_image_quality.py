@@ -92,7 +92,8 @@ def test_saturated_share_and_spike_ratio():
     ramp = np.linspace(-1, 1, 1001)  # median 0, 99th percentile 0.98
     assert spike_ratio(ramp) == pytest.approx(1 / 0.98)
     assert spike_ratio(np.append(ramp, 50.0)) == pytest.approx(50 / 0.98, rel=0.01)
-    assert spike_ratio(np.ones(5)) == float("inf")
+    assert spike_ratio(np.ones(5)) == 1
+    assert spike_ratio(np.append(np.ones(500), 2.0)) == float("inf")
 
 
 def test_tissue_contrast_has_the_sign_of_the_weighting_and_no_offset_or_factor():

@@ -50,6 +50,7 @@ def test_a_number_passes_warns_or_refuses(value, passed, fatal, limits, text):
 def test_infinity_fails_and_stays_writable_as_json():
     check = judge("noise_ratio", float("inf"), (None, 0.2))
     assert check.fatal
+    assert check.text.endswith("is infinite: the brain has the same brightness nearly everywhere")
     assert json.loads(json.dumps(asdict(check), allow_nan=False))["value"] is None
 
 

@@ -145,7 +145,8 @@ def test_bad_input_says_what_is_wrong_and_leaves_nothing(
 
 
 def test_a_failing_command_ends_with_the_reason(root: Path, tmp_path: Path) -> None:
-    done = run_command(root, config_file=CONFIG, input=_save(tmp_path / "s.nii.gz", np.ones((8, 8, 8))), output_dir=tmp_path)
+    scan = _save(tmp_path / "s.nii.gz", np.ones((8, 8, 8)))
+    done = run_command(root, config_file=CONFIG, input=scan, output_dir=tmp_path, modality="t1")
     assert done.returncode == 1
     assert re.search(r"error: .*s\.nii\.gz: the image is constant", done.stderr.strip().splitlines()[-1])
     assert "Traceback" not in done.stderr
