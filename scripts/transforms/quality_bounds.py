@@ -116,7 +116,7 @@ BOUNDS: dict[str, Bound] = {
     ),
     "template_overlap": Bound(
         label="overlap (Dice) with the template's brain",
-        below="the brain overlaps with the template's by only {value:.2f} (Dice)",
+        below="the brain overlaps with the template's by a Dice of only {value:.2f}",
         warn=(0.85, None),
         refuse=(0.65, None),
         why="0.89 to 0.95 in aligned scans, 0.74 in one that was registered without a change of size",
@@ -124,16 +124,15 @@ BOUNDS: dict[str, Bound] = {
     "template_stretch": Bound(
         label="largest over smallest stretch of the alignment",
         above="the alignment stretches one direction {value:.1f} times as much as another",
-        warn=(None, 1.4),
-        refuse=(None, 2.0),
-        why="heads differ in proportion by a fifth; more means wrong voxel sizes or a failed alignment",
+        warn=(None, 1.35),
+        why="up to 1.16 in the real scans; more means wrong voxel sizes or a poor alignment",
     ),
     "template_similarity": Bound(
         label="size of the correlation with the template",
-        below="the scan looks unlike the template (correlation {value:.2f})",
-        warn=(0.2, None),
-        refuse=(0.1, None),
-        why="0.26 to 0.73 (T1) and 0.24 to 0.46 (T2, where it is negative) in the real scans, 0 in noise",
+        below="the scan looks unlike the template, with a correlation of {value:.2f}",
+        warn=(0.15, None),
+        refuse=(0.08, None),
+        why="0.22 to 0.61 (T1) and 0.17 to 0.33 (T2, where it is negative) in the real scans, 0 in noise",
     ),
     "t1_fluid_contrast": Bound(
         label="fluid against tissue, in units of the brain's range",

@@ -129,12 +129,12 @@ class QualityControld(MapTransform, InvertibleTransform):
 
     def _checks(self, data: Mapping[Hashable, Any], image: MetaTensor) -> list[Check]:
         alignment = read_notes(data).get("alignment", {})
-        affine = np.asarray(image.affine, dtype=np.float64)
         to_template = np.asarray(alignment.get("world_to_template", np.eye(4)), dtype=np.float64)
         volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data[self.mask_key]))
         mask = mask > 0
+        affine = np.linalg.solve(to_template, np.asarray(image.affine, dtype=np.float64))  # to the scan's own world
         checks = [_header_check(image.meta), *_orientation_check(alignment)]
-        numbers = measure_scan(volume, mask, np.linalg.solve(to_template, affine))
+        numbers = measure_scan(volume, mask, affine)
         checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
         if np.count_nonzero(mask) < MIN_VOXELS or numbers["noise_ratio"] == np.inf:
             return checks  # nothing to compare with the template

@@ -70,8 +70,8 @@ def measure_on_template(
     Args:
         image: [H, W, D], any real type.
         mask: [H, W, D], bool, at least 1000 voxels.
-        affine: voxel to MNI world, [4, 4], mm.
-        world_to_template: the scan's own world to MNI world, [4, 4], mm.
+        affine: voxel to the scan's own world, [4, 4], mm.
+        world_to_template: that world to MNI world, [4, 4], mm.
 
     Returns:
         Numbers by the names of `BOUNDS`; the contrast, None where the scan covers too little of a tissue.
@@ -80,10 +80,10 @@ def measure_on_template(
         InputError: if the mask is too small or the brain constant.
     """
     scan, template, tissues = prepare_scan(image, mask, affine), load_template(), load_tissues()
-    quality = fit_quality(scan, np.eye(4))
-    placed = place(scan, np.eye(4), template.affine, template.image.shape).brain
+    quality = fit_quality(scan, world_to_template)
+    placed = place(scan, world_to_template, template.affine, template.image.shape).brain
     brain = placed.mask > 0.5
-    stretches = np.linalg.svd(np.asarray(world_to_template)[:3, :3], compute_uv=False)
+    stretches = np.linalg.svd(world_to_template[:3, :3], compute_uv=False)
     numbers = {
         "template_coverage": quality.seen_share,
         "template_overlap": quality.overlap,

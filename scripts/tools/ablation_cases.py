@@ -1,0 +1,132 @@
+"""Cases of the data sets on the working grid, as the bundle's own preprocessing leaves them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from tqdm import tqdm
+
+from scripts.data import Split, load_datalists
+from scripts.errors import InputError
+
+__all__ = ["AblationCase", "check_split", "load_cases"]
+
+
+@dataclass(frozen=True, eq=False)
+class AblationCase:
+    """One scan, axial slices first.
+
+    Attributes:
+        dataset: name of the data set.
+        case: name of the case.
+        image: [S, H, W] float32 in [0, 1].
+        brain_mask: [S, H, W] bool.
+        label: [S, H, W] bool, None where there is no lesion label.
+        voxel_ml: volume of a voxel, ml.
+    """
+
+    dataset: str
+    case: str
+    image: torch.Tensor
+    brain_mask: torch.Tensor
+    label: torch.Tensor | None
+    voxel_ml: float
+
+    @property
+    def slices_with_brain(self) -> int:
+        """Number of slices that are rebuilt."""
+        return int(self.brain_mask.flatten(1).any(dim=1).sum())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of image and brain mask: all that a reconstruction can depend on, preprocessing included."""
+        return _sha256(self.image, self.brain_mask)
+
+    @cached_property
+    def label_digest(self) -> str:
+        """SHA-256 of the label; empty where there is none."""
+        return "" if self.label is None else _sha256(self.label)
+
+
+def check_split(split: str, *, allow_test: bool) -> None:
+    """Raise `InputError` for an unknown split, and for the test split unless it is allowed."""
+    if split not in list(Split):
+        raise InputError(f"`split` must be one of {', '.join(Split)}, got {split!r}")
+    if split == Split.TEST and not allow_test:
+        raise InputError(
+            "`split` must be train or val, got 'test': choices are made on validation cases only",
+            fix="Add --allow_test true where nothing is chosen by the outcome.",
+        )
+
+
+def load_cases(
+    parser: ConfigParser,
+    datasets: Sequence[str],
+    *,
+    dataset_dir: str,
+    split: str,
+    modality: str,
+    labelled: bool,
+    fold: int = 0,
+    limit: int | None = None,
+    progress: bool = True,
+) -> list[AblationCase]:
+    """Load and preprocess one split of some data sets.
+
+    Args:
+        parser: the bundle's config, whose `preprocessing` is used.
+        datasets: names of records; none gives no case.
+        dataset_dir: `DATA_DIR`.
+        split: train, val or test.
+        modality: t1 or t2.
+        labelled: whether the cases must have lesion labels; else labels are not looked at.
+        fold: of the data sets that have folds.
+        limit: the first so many cases of each set.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: as `load_datalists`, and if a label is missing.
+    """
+    if not datasets:
+        return []
+    items = load_datalists(dataset_dir, list(datasets), split, modality=modality, fold=fold, limit=limit)
+    bare = sorted({item["dataset"] for item in items if labelled and "label" not in item})
+    if bare:
+        raise InputError(
+            f"`datasets` must have lesion labels, which {', '.join(bare)} lacks", fix="Give healthy sets as --healthy."
+        )
+    preprocessing = parser.get_parsed_content("preprocessing")
+    bar = tqdm(items, desc="loading cases", unit="case", disable=not progress)
+    return [_case(preprocessing(dict(item)), labelled=labelled) for item in bar]
+
+
+def _case(data: dict, *, labelled: bool) -> AblationCase:
+    image = data["image"]
+    return AblationCase(
+        dataset=data["dataset"],
+        case=data["case"],
+        image=_slices_first(image).float(),
+        brain_mask=_slices_first(data["brain_mask"]) > 0,
+        label=_slices_first(data["label"]) > 0 if labelled else None,
+        voxel_ml=float(abs(np.linalg.det(np.asarray(image.affine)[:3, :3]))) / 1000,
+    )
+
+
+def _slices_first(volume: MetaTensor) -> torch.Tensor:
+    """Turn [1, H, W, D] into [D, H, W], as the inferer does."""
+    return volume.as_tensor()[0].permute(2, 0, 1).contiguous()
+
+
+def _sha256(*tensors: torch.Tensor) -> str:
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
