@@ -24,7 +24,7 @@ class PermutationResult(NamedTuple):
 
     Attributes:
         mean_difference: mean of a - b over the pairs used, in the unit of the values.
-        pvalue: two-sided, in (0, 1]; NaN without a pair.
+        pvalue: two-sided, in (0, 1]; NaN with fewer than two pairs.
         num_pairs: pairs used.
     """
 
@@ -86,7 +86,7 @@ def permutation_test(a: ArrayLike, b: ArrayLike, *, num_rounds: int = 10_000, se
         seed: of the draws; the global random state is not touched.
 
     Returns:
-        The result over the pairs in which neither number is NaN.
+        The result over the pairs in which neither number is NaN; the p-value of fewer than two pairs is NaN.
 
     Raises:
         ValueError: when the inputs are not vectors of one length or `num_rounds` is below 1.
@@ -96,9 +96,9 @@ def permutation_test(a: ArrayLike, b: ArrayLike, *, num_rounds: int = 10_000, se
     if first.shape != second.shape:
         raise ValueError(f"`a` and `b` must have one number per case each, got {first.size} and {second.size}")
     used = ~(np.isnan(first) | np.isnan(second))
-    if not used.any():
-        return PermutationResult(math.nan, math.nan, 0)
     difference = first[used] - second[used]
+    if used.sum() < 2:  # one pair has two patterns that differ by their sign alone: no test
+        return PermutationResult(float(difference.mean()) if used.any() else math.nan, math.nan, int(used.sum()))
     result = stats.permutation_test(
         (first[used], second[used]),
         lambda x, y, axis=-1: np.mean(x - y, axis=axis),

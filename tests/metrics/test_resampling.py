@@ -84,3 +84,9 @@ def test_bad_input_is_refused():
         bootstrap_interval([[0.1]])
     with pytest.raises(ValueError, match="must have one number per case each, got 2 and 1"):
         permutation_test([0.1, 0.2], [0.1])
+
+
+def test_a_single_pair_has_a_difference_and_no_p_value() -> None:
+    result = permutation_test([0.5, np.nan], [0.2, 0.3])
+    assert (result.mean_difference, result.num_pairs) == (pytest.approx(0.3), 1)
+    assert np.isnan(result.pvalue)

@@ -164,7 +164,7 @@ def test_a_real_t2_takes_the_mask_of_its_t1(data_dir: Path) -> None:
     assert note["method"] == "t1 mask"
     motion = np.asarray(note["t2_to_t1"])
     np.testing.assert_allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-6)
-    assert np.degrees(np.arccos((np.trace(motion[:3, :3]) - 1) / 2)) == pytest.approx(8, abs=1.5), "the headers differ so much"
+    assert np.degrees(np.arccos((np.trace(motion[:3, :3]) - 1) / 2)) == pytest.approx(12, abs=1.5), "the headers differ so much"
     assert float((result["t1"] != 0).float().mean()) < 0.2, "the T1's skull is gone"
     alone = BrainExtractiond("image")(case(t2, "t2", t2_affine))
     assert dice(alone["brain_mask"][0].numpy() > 0, result["brain_mask"][0].numpy() > 0) > 0.94, "0.96 at full resolution"
