@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -92,6 +94,17 @@ def _matrix(transform: sitk.Transform) -> NDArray[np.float64]:
     return matrix
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep SimpleITK to one thread: sums over several would depend on how many there are."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
 @dataclass(frozen=True)
 class _Setup:
     method: sitk.ImageRegistrationMethod
@@ -109,7 +122,6 @@ def _setup(fixed: Volume, scan: Scan, start: NDArray, *, model: Model, level: Le
     centre = (fixed.affine @ [*np.argwhere(fixed.mask > 0.5).mean(axis=0), 1.0])[:3]
     transform = _transform(model, centre)
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     if scan.cuts:
         # What is compared must not grow with the scan, or stretching it would pay.
@@ -119,7 +131,7 @@ def _setup(fixed: Volume, scan: Scan, start: NDArray, *, model: Model, level: Le
     if level.share < 1:
         method.SetMetricSamplingStrategy(method.REGULAR)
         shares = [min(1.0, level.share * factor**3) for factor in level.shrink]
-        method.SetMetricSamplingPercentagePerLevel(shares, seed + 1)  # for ITK 0 means the clock
+        method.SetMetricSamplingPercentagePerLevel(shares, seed % 2**31 + 1)  # for ITK 0 means the clock
     method.SetInterpolator(sitk.sitkLinear)
     method.SetInitialTransform(transform, inPlace=True)
     return _Setup(method, transform, to_sitk(fixed.image, fixed.affine), to_sitk(moving.brain.image, wide))
@@ -136,8 +148,9 @@ def mutual_information(fixed: Volume, scan: Scan, transform: NDArray) -> float:
     Raises:
         RuntimeError: if they have nothing in common.
     """
-    setup = _setup(fixed, scan, transform, model=Model.RIGID, level=COARSE, seed=0)
-    return -float(setup.method.MetricEvaluate(setup.fixed, setup.moving))
+    with _one_thread():
+        setup = _setup(fixed, scan, transform, model=Model.RIGID, level=COARSE, seed=0)
+        return -float(setup.method.MetricEvaluate(setup.fixed, setup.moving))
 
 
 def register(
@@ -165,14 +178,19 @@ def register(
     References:
         Mattes et al., IEEE TMI 2003, doi:10.1109/TMI.2003.809072.
     """
-    setup = _setup(fixed, scan, start, model=Model(model), level=level, seed=seed)
-    method = setup.method
-    method.SetOptimizerAsRegularStepGradientDescent(
-        level.step_mm, level.step_mm / MIN_STEP, level.iterations, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(list(level.shrink))
-    method.SetSmoothingSigmasPerLevel(list(level.sigma_mm))
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.Execute(setup.fixed, setup.moving)
+    with _one_thread():
+        setup = _setup(fixed, scan, start, model=Model(model), level=level, seed=seed)
+        method = setup.method
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=level.step_mm,
+            minStep=level.step_mm / MIN_STEP,
+            numberOfIterations=level.iterations,
+            relaxationFactor=0.6,
+            gradientMagnitudeTolerance=1e-6,
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetShrinkFactorsPerLevel(list(level.shrink))
+        method.SetSmoothingSigmasPerLevel(list(level.sigma_mm))
+        method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+        method.Execute(setup.fixed, setup.moving)
     return np.linalg.inv(_matrix(setup.transform)) @ start, -float(method.GetMetricValue())

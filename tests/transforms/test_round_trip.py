@@ -40,12 +40,14 @@ def world_to_template() -> np.ndarray:
 
 
 def blob(volume_ml: float, seed: int = 0) -> np.ndarray:
-    """Return an uneven blob of a volume in the middle of a 1 mm scan."""
+    """Return an uneven blob of a volume, in ml, in the middle of a 1 mm scan."""
     radius = np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi))
-    distance = np.linalg.norm(np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2, axis=0)
-    noise = gaussian_filter(np.random.default_rng(seed).standard_normal(SHAPE), radius / 2.5)
-    distance = distance + noise / noise.std() * radius * 0.15
-    return distance < np.partition(distance.ravel(), int(volume_ml * 1000))[int(volume_ml * 1000)]
+    size = 2 * int(1.6 * radius) + 2
+    distance = np.linalg.norm(np.indices((size,) * 3) - (size - 1) / 2, axis=0)
+    noise = gaussian_filter(np.random.default_rng(seed).standard_normal(distance.shape), radius / 2.5)
+    distance += noise / noise.std() * radius * 0.15
+    inside = distance < np.partition(distance.ravel(), int(volume_ml * 1000))[int(volume_ml * 1000)]
+    return np.pad(inside, [((n - size) // 2,) * 2 for n in SHAPE])
 
 
 def native_case(affine: np.ndarray, label: np.ndarray) -> dict:
@@ -60,13 +62,13 @@ def native_case(affine: np.ndarray, label: np.ndarray) -> dict:
     return dict(zip(KEYS, tensors, strict=True))
 
 
-def round_trip(data: dict, mode: str = "bilinear") -> tuple[dict, dict]:
+def round_trip(data: dict) -> tuple[dict, dict]:
     """Return a case on the working grid and taken back, its label as `pred`, through batches as the evaluator does."""
     preprocessing = Compose(
         [
             AlignToTemplated(KEYS),
             Orientationd(KEYS, axcodes="RAS", labels=None),
-            ToWorkingGridd(KEYS, mode=[3, "nearest", mode]),
+            ToWorkingGridd(KEYS, mode=["bilinear", "nearest", "bilinear"]),
         ]
     )
     batch = list_data_collate([preprocessing(data)])
@@ -82,8 +84,7 @@ def known_fit(monkeypatch):
     monkeypatch.setattr("scripts.transforms.align_to_template.fit_to_template", lambda scan, seed: fit)
 
 
-@pytest.mark.parametrize("kind", ["straight", "oblique"])
-@pytest.mark.parametrize("volume_ml", [0.5, 2, 5, 20])
+@pytest.mark.parametrize(("kind", "volume_ml"), [("straight", 2), ("oblique", 0.5), ("oblique", 5), ("oblique", 20)])
 def test_a_mask_drawn_at_1_mm_returns_with_a_dice_of_09(known_fit, kind, volume_ml):
     affine, label = scan_affine(kind), blob(volume_ml)
     case, back = round_trip(native_case(affine, label))
@@ -101,7 +102,7 @@ def test_notes_survive_the_batches_and_the_brain_lies_on_the_template(known_fit)
     facts = read_notes(case)["alignment"]
     assert facts["method"] == "affine"
     np.testing.assert_array_equal(facts["world_to_template"], world_to_template())
-    # The template was brought to the scan's space and back, linearly and by a spline: only edges differ.
+    # The template was brought to the scan's space and back, linearly both times: only edges differ.
     assert mask_dice(case["brain_mask"][0].numpy(), load_template().mask) > 0.97
     assert facts["overlap"] > 0.97
     assert facts["similarity"] > 0.93  # 0.947: two interpolations soften the edges, and tissue edges count here
