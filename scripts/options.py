@@ -40,7 +40,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         first = str(error).strip().splitlines()[0]
         what = f"`device` must be one that this machine has, got {str(name)!r} ({first})"
         raise InputError(what, fix="Use cpu.") from None
