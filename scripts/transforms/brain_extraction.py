@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -16,16 +16,19 @@ from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
-from scripts.transforms.check_image import as_float32, source_path
+from scripts.transforms.check_image import CheckImaged, as_float32, source_path
 from scripts.transforms.notes import add_note
-from scripts.transforms.skull_strippers import deepbet_mask, has_hd_bet, hd_bet_mask
-from scripts.transforms.stripped import Examined, Verdict, examine, volume_ml
+from scripts.transforms.skull_strippers import deepbet_glimpse, deepbet_mask, has_hd_bet, hd_bet_mask
+from scripts.transforms.stripped import Examined, examine, volume_ml
 from scripts.transforms.t1_partner import mask_on_t2, register_t2_to_t1
 
 __all__ = ["BrainExtraction", "BrainExtractiond"]
 
 logger = logging.getLogger(__name__)
-COVERED = 0.9  # share of a foreground that is brain, from which on the scan counts as stripped
+# Shares of a foreground that is brain, from which on a scan counts as stripped. Measured: of 120 stripped scans on
+# the template grid 118 reach the first (0.87 to 0.98), the other two the second (0.94 and 0.96); nine heads whose
+# background was set to 0, whole and cut off below the brain, reach 0.83 and 0.84 at most.
+GLIMPSED, COVERED = 0.86, 0.9
 
 
 class BrainExtraction(StrEnum):
@@ -40,9 +43,10 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
     """Add the brain mask of a scan [1, H, W, D] and set the voxels outside it to 0; nothing moves.
 
     A mask that the case brings is used as it is. `never` takes every voxel that is not background. `auto` recognises
-    scans that are skull-stripped already (see `examine`; an unsure verdict is settled by comparing with an extracted
-    brain) and takes their foreground. T1-weighted heads go through deepbet. T2-weighted heads take the mask of the T1
-    of their session where there is one, else HD-BET where it is installed, else deepbet, which was not trained on T2.
+    scans that are skull-stripped already, by a constant background and a foreground of a brain's size that deepbet
+    takes for brain, and keeps their foreground. T1-weighted heads go through deepbet. T2-weighted heads take the mask
+    of the T1 of their session where there is one, else HD-BET where it is installed, else deepbet, which was not
+    trained on T2: a warning says so.
 
     The note `brain_extraction` holds `method` (given, never, already stripped, deepbet, hd-bet, t1 mask), `volume_ml`,
     `foreground_ml`, and `t2_to_t1` [4, 4] where a T1 came along, whose own voxels outside its brain become 0.
@@ -79,38 +83,51 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         self.modality_key = modality_key
         self.device = str(device)
 
-    def _from_image(
+    def _alone(
         self, volume: NDArray, affine: NDArray, seen: Examined, modality: str
     ) -> tuple[NDArray[np.bool_], str]:
         """Return the brain and how it was found, from one image alone."""
+
+        def extract() -> tuple[NDArray[np.bool_], str]:
+            if modality == "t2" and has_hd_bet():
+                return hd_bet_mask(volume, affine, device=self.device), "hd-bet"
+            return deepbet_mask(volume, affine, device=self.device), "deepbet"
+
+        return self._brain(volume, affine, seen, extract)
+
+    def _brain(
+        self,
+        volume: NDArray,
+        affine: NDArray,
+        seen: Examined,
+        extract: Callable[[], tuple[NDArray[np.bool_], str]],
+    ) -> tuple[NDArray[np.bool_], str]:
+        """Return the foreground of a stripped scan, else what `extract` finds, and how it was found."""
         if self.method is BrainExtraction.NEVER:
             return volume != (seen.background or 0.0), "never"
-        verdict = Verdict.HEAD if self.method is BrainExtraction.ALWAYS else seen.verdict
-        if verdict is Verdict.STRIPPED:
-            return seen.foreground, "already stripped"
-        if modality == "t2" and has_hd_bet():
-            brain, name = hd_bet_mask(volume, affine, device=self.device), "hd-bet"
-        else:
-            brain, name = deepbet_mask(volume, affine, device=self.device), "deepbet"
-        if verdict is Verdict.UNSURE:
-            covered = np.count_nonzero(brain & seen.foreground) / np.count_nonzero(seen.foreground)
-            if covered >= COVERED:
-                return seen.foreground, "already stripped"
-        return brain, name
+        stripped = seen.foreground, "already stripped"
+        in_question = self.method is BrainExtraction.AUTO and seen.may_be_stripped
+        if in_question and deepbet_glimpse(volume, affine, seen.foreground, device=self.device) >= GLIMPSED:
+            return stripped
+        brain, name = extract()
+        covered = np.count_nonzero(brain & seen.foreground) >= COVERED * np.count_nonzero(seen.foreground)
+        return stripped if in_question and covered else (brain, name)
 
     def _from_t1(
         self, result: dict[Hashable, Any], volume: NDArray, affine: NDArray, seen: Examined
     ) -> tuple[NDArray[np.bool_], str, NDArray]:
         """Return the brain by way of the T1 of the session, how, and T2 world to T1 world; blank the T1's skull."""
+        CheckImaged(self.t1_key)(result)
         t1 = result[self.t1_key]
         t1_volume, t1_affine = as_float32(t1)[0], _affine(t1)
         motion = register_t2_to_t1(volume, affine, t1_volume, t1_affine)
-        t1_brain, _ = self._from_image(t1_volume, t1_affine, examine(t1_volume, t1_affine), "t1")
+        t1_brain, _ = self._alone(t1_volume, t1_affine, examine(t1_volume, t1_affine), "t1")
         result[self.t1_key] = t1 * torch.as_tensor(t1_brain[None], device=t1.device)
-        stripped = self.method is BrainExtraction.AUTO and seen.verdict is Verdict.STRIPPED
-        if stripped or self.method is BrainExtraction.NEVER:
-            return *self._from_image(volume, affine, seen, "t2"), motion
-        return mask_on_t2(t1_brain, t1_affine, volume.shape, affine, motion), "t1 mask", motion
+
+        def extract() -> tuple[NDArray[np.bool_], str]:
+            return mask_on_t2(t1_brain, t1_affine, volume.shape, affine, motion), "t1 mask"
+
+        return *self._brain(volume, affine, seen, extract), motion
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with the mask and the blanked image."""
@@ -129,11 +146,11 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         if given is not None:
             brain, name = as_float32(given)[0] > 0, "given"
         elif not facts:
-            brain, name = self._from_image(volume, affine, seen, modality)
+            brain, name = self._alone(volume, affine, seen, modality)
         if not brain.any():
             raise InputError(
                 f"no brain was found (brain extraction: {name})",
-                path=source_path(image),
+                path=source_path(image if given is None else given),
                 fix="Check that this is a scan of a head, or give --brain_mask.",
             )
         if name == "deepbet" and modality == "t2":

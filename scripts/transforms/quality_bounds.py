@@ -96,7 +96,7 @@ BOUNDS: dict[str, Bound] = {
         above="the brain mask holds {value:.0f} ml, more than a brain",
         unit="ml",
         warn=(900.0, 2400.0),
-        refuse=(500.0, 2800.0),
+        refuse=(500.0, 2600.0),
         why="1.1 to 1.6 l in native space, 2.0 to 2.3 l in scans that were stretched to MNI152; children and shrunken "
         "brains have less, a head with its skull has 3.5 l and more",
     ),

@@ -1,30 +1,19 @@
-"""Tell the foreground of a scan from its background, and recognise scans that are already skull-stripped."""
+"""Tell the foreground of a scan from its background, and which scans could be skull-stripped already."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Examined", "Verdict", "background_value", "examine", "find_foreground", "volume_ml"]
+__all__ = ["Examined", "background_value", "examine", "find_foreground", "volume_ml"]
 
 MIN_BACKGROUND_SHARE = 0.25  # of all voxels; a brain alone fills less than half of the tightest box around it
 PLAUSIBLE_ML = (500.0, 2400.0)  # of a brain, from a small child's to one brought to the template (2.1 l)
-SURE_ML = (800.0, 2200.0)
-MAX_CUT_SHARE = 0.01  # of the foreground's voxels on the faces of the image, above which a neck may be there
 _RINGING = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
 _SPECK = 0.01  # of the largest component
-
-
-class Verdict(StrEnum):
-    """Whether a scan is stripped, or still a head, or unsure: compare with an extracted brain."""
-
-    STRIPPED = "stripped"
-    HEAD = "head"
-    UNSURE = "unsure"
 
 
 @dataclass(frozen=True)
@@ -32,12 +21,12 @@ class Examined:
     """What background and foreground tell about a scan.
 
     Attributes:
-        verdict: whether it is skull-stripped.
+        may_be_stripped: whether the scan could be skull-stripped; one that could not is a head.
         background: the value of its constant background, or None.
         foreground: [H, W, D], the voxels that differ from it, holes filled; all of them where there is none.
     """
 
-    verdict: Verdict
+    may_be_stripped: bool
     background: float | None
     foreground: NDArray[np.bool_]
 
@@ -88,10 +77,10 @@ def find_foreground(volume: NDArray, background: float) -> NDArray[np.bool_]:
 
 
 def examine(volume: NDArray, affine: NDArray) -> Examined:
-    """Judge from background and foreground alone whether a scan is skull-stripped.
+    """Judge from background and foreground alone whether a scan could be skull-stripped.
 
-    It is a head where the background is not constant or the foreground too large or too small for a brain; unsure where
-    the field of view cuts the foreground or its volume is unusual for a brain.
+    It could not where the background is not constant, or the foreground too large or too small for a brain. A head
+    whose background was set to 0 passes where its field of view is short: only looking at the tissue tells it apart.
 
     Args:
         volume: [H, W, D].
@@ -99,12 +88,8 @@ def examine(volume: NDArray, affine: NDArray) -> Examined:
     """
     background = background_value(volume)
     if background is None:
-        return Examined(Verdict.HEAD, None, np.ones(volume.shape, dtype=bool))
+        return Examined(False, None, np.ones(volume.shape, dtype=bool))
     foreground = find_foreground(volume, background)
-    size = volume_ml(foreground, affine)
+    plausible = PLAUSIBLE_ML[0] <= volume_ml(foreground, affine) <= PLAUSIBLE_ML[1]
     crowded = np.mean(volume == background) < MIN_BACKGROUND_SHARE
-    if crowded or not PLAUSIBLE_ML[0] <= size <= PLAUSIBLE_ML[1]:
-        return Examined(Verdict.HEAD, background, foreground)
-    cut = sum(np.count_nonzero(np.take(foreground, i, axis)) for axis in range(3) for i in (0, -1))
-    sure = SURE_ML[0] <= size <= SURE_ML[1] and cut <= MAX_CUT_SHARE * np.count_nonzero(foreground)
-    return Examined(Verdict.STRIPPED if sure else Verdict.UNSURE, background, foreground)
+    return Examined(bool(plausible and not crowded), background, foreground)

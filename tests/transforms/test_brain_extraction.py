@@ -18,7 +18,7 @@ from scripts.errors import InputError
 from scripts.transforms import brain_extraction as module
 from scripts.transforms.brain_extraction import BrainExtractiond
 from scripts.transforms.notes import read_notes
-from scripts.transforms.stripped import Verdict, examine
+from scripts.transforms.stripped import examine
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -74,22 +74,37 @@ def test_ventricles_of_zero_stay_brain() -> None:
     assert result["brain_mask"][0, 44:48, 50:60, 40:46].all()
 
 
-def test_heads_are_not_taken_for_brains() -> None:
+@pytest.mark.parametrize("part", ["cut off", "zero below"])
+def test_a_head_in_a_masked_background_is_not_taken_for_a_brain(part: str) -> None:
     volume = head()
-    assert examine(volume, AFFINE).verdict is Verdict.HEAD, "noise in the background"
-    quiet = np.where(volume > 0.02 * volume.max(), volume, 0)
-    assert examine(quiet, AFFINE).verdict is not Verdict.STRIPPED, "a masked background"
-    assert examine(quiet[:, :, 20:50], AFFINE).verdict is not Verdict.STRIPPED, "a slab of the size of a brain"
+    assert not examine(volume, AFFINE).may_be_stripped, "noise in the background"
+    volume, mask = np.where(volume > 0.02 * volume.max(), volume, 0), template()[1]
+    if part == "cut off":
+        volume, mask = volume[:, :, 25:], mask[:, :, 25:]
+    elif part == "zero below":
+        volume[:, :, :25] = 0
+    result = BrainExtractiond("image")(case(volume))
+    assert read_notes(result)["brain_extraction"]["method"] == "deepbet"
+    shell = (volume != 0) & ~ndimage.binary_dilation(mask, iterations=3)
+    kept = np.count_nonzero(result["brain_mask"][0].numpy()[shell]) / np.count_nonzero(shell)
+    assert kept < 0.1, "some of the shell under the cut may stay"
 
 
-def test_an_unsure_verdict_is_settled_by_an_extracted_brain(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("share", "found", "method"),
+    [(0.9, 1.0, "already stripped"), (0.8, 0.95, "already stripped"), (0.8, 0.8, "deepbet")],
+)
+def test_a_stripped_scan_is_one_that_the_network_takes_for_brain(
+    monkeypatch: pytest.MonkeyPatch, share: float, found: float, method: str
+) -> None:
     volume, mask = template()
-    slab, inside = volume[:, :, :45], mask[:, :, :45]
-    assert examine(slab, AFFINE).verdict is Verdict.UNSURE
-    for found, method in ((inside, "already stripped"), (ndimage.binary_erosion(inside, iterations=6), "deepbet")):
-        monkeypatch.setattr(module, "deepbet_mask", lambda *_, found=found, **__: found)
-        result = BrainExtractiond("image")(case(slab))
-        assert read_notes(result)["brain_extraction"]["method"] == method
+    part = mask & (np.cumsum(mask).reshape(mask.shape) <= found * mask.sum())
+    monkeypatch.setattr(module, "deepbet_glimpse", lambda *_, **__: share)
+    monkeypatch.setattr(module, "deepbet_mask", lambda *_, **__: part)
+    result = BrainExtractiond("image")(case(volume))
+    assert read_notes(result)["brain_extraction"]["method"] == method
+    always = BrainExtractiond("image", method="always")(case(volume))
+    assert read_notes(always)["brain_extraction"]["method"] == "deepbet"
 
 
 def test_a_given_mask_counts_as_it_is_and_blanks_the_rest() -> None:
@@ -128,6 +143,9 @@ def test_a_scan_without_a_brain_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     noise = np.random.default_rng(0).random((20, 20, 20), dtype=np.float32)
     with pytest.raises(InputError, match=r"scan\.nii\.gz: no brain was found \(brain extraction: deepbet\)\. Check .*brain_mask"):
         BrainExtractiond("image")(case(noise))
+    empty = MetaTensor(torch.zeros(1, 20, 20, 20), meta={"filename_or_obj": "mask.nii.gz"})
+    with pytest.raises(InputError, match=r"mask\.nii\.gz: no brain was found \(brain extraction: given\)"):
+        BrainExtractiond("image")(case(noise, brain_mask=empty))
     with pytest.raises(ValueError, match="`method` must be one of auto, always, never, got 'sometimes'"):
         BrainExtractiond("image", method="sometimes")
 

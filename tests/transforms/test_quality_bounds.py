@@ -26,7 +26,7 @@ def test_every_bound_has_a_reason_and_words_for_each_closed_end(name):
 def test_table_has_a_row_for_each_number():
     rows = {row["name"]: row for row in bounds_table()}
     assert list(rows) == list(BOUNDS)
-    assert rows["brain_volume_ml"]["refusal"] == "500 to 2800"
+    assert rows["brain_volume_ml"]["refusal"] == "500 to 2600"
     assert rows["num_slices"]["warning"] == "at least 20"
     assert all(isinstance(text, str) for row in rows.values() for text in row.values())
 
@@ -37,8 +37,8 @@ def test_table_has_a_row_for_each_number():
         (1400, True, False, (900, 2400), "brain mask, in the scan's own mm"),
         (900, True, False, (900, 2400), "brain mask, in the scan's own mm"),
         (800, False, False, (900, 2400), "the brain mask holds only 800 ml (900 to 2400 ml)"),
-        (499, False, True, (500, 2800), "the brain mask holds only 499 ml (500 to 2800 ml)"),
-        (4000, False, True, (500, 2800), "the brain mask holds 4000 ml, more than a brain (500 to 2800 ml)"),
+        (499, False, True, (500, 2600), "the brain mask holds only 499 ml (500 to 2600 ml)"),
+        (4000, False, True, (500, 2600), "the brain mask holds 4000 ml, more than a brain (500 to 2600 ml)"),
     ],
 )
 def test_a_number_passes_warns_or_refuses(value, passed, fatal, limits, text):

