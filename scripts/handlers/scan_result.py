@@ -17,6 +17,7 @@ from scripts.handlers.engine_items import engine_items
 from scripts.handlers.lesion_table import lesion_table
 from scripts.handlers.provenance import versions
 from scripts.handlers.scan_volumes import as_volume, grid_of, original_scan, save_volume
+from scripts.metrics.conformal import conformal_p_value
 from scripts.networks import ModalityWeights
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
@@ -49,7 +50,8 @@ class ScanResult:
 
     The evaluator's items need `case`, `modality`, `folder`, `stem`, `notes`, and `image`, `brain_mask`, `anomaly_map`,
     `lesion_mask`, `reconstruction` [1, H, W, D] on the scan's own grid.
-    The score of a scan is the mean of the highest 1 % of its brain voxels' anomaly map.
+    The item's `anomaly_score` is the score of the scan; its p-value is taken against the healthy scans of the
+    operating points.
 
     Args:
         output_dir: folder; `result_path` says where in it the files of a scan go.
@@ -105,7 +107,7 @@ class ScanResult:
             path = result_path(self.output_dir, item, name)
             save_volume(path, item[name], name=name)
             files[name] = path.name
-        result = self._describe(item, files)
+        result = self.describe(item)
         volumes = self._volumes(item)
         if self.picture:
             self._draw(item, volumes, result)
@@ -124,11 +126,14 @@ class ScanResult:
         write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
         return result
 
-    def _describe(self, item: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    def describe(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of a finished scan, as in `result.json`, before its files and times are known.
+
+        Args:
+            item: the entries that the class names, and `anomaly_score`.
+        """
         affine = grid_of(item["image"])
         brain, anomaly_map = as_volume(item["brain_mask"]) > 0, as_volume(item["anomaly_map"])
-        inside = anomaly_map[brain]
-        top = np.sort(inside)[-max(1, inside.size // 100) :]
         facts = scan_facts(item)
         to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
         lesions = lesion_table(
@@ -137,22 +142,26 @@ class ScanResult:
             affine,
             world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
         )
-        modality = facts["modality"]
+        modality, weights = facts["modality"], self.weights.use(facts["modality"])
+        score = float(item["anomaly_score"])
+        healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
         return {
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
             "input": str(item["image"].meta.get("filename_or_obj", "")),
-            "anomaly_score": float(top.mean()),
+            "anomaly_score": score,
+            "p_value": conformal_p_value(score, healthy) if healthy else None,
+            "num_healthy_scans": len(healthy),
             "threshold": self.operating_points.values[modality],
-            "threshold_source": self.operating_points.source(modality),
+            "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
             "lesion_volume_ml": float(sum(row["volume_ml"] for row in lesions)),
             "num_lesions": len(lesions),
             "lesions": lesions,
-            "brain_volume_ml": float(inside.size * abs(np.linalg.det(affine[:3, :3])) / 1000),
+            "brain_volume_ml": float(brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
             **facts,
             "parameters": dict(self.parameters),
-            "weights": self.weights.use(modality),
+            "weights": weights,
             "device": str(self.device),
         }
 

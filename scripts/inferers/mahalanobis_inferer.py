@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.networks.schedulers import Scheduler
 from monai.utils import convert_to_dst_type
 
 from scripts.errors import InputError
+from scripts.inferers.healthy_errors import HealthyErrors
 from scripts.inferers.reconstruction import ReconstructionSampler
 from scripts.inferers.score_maps import OUTPUT_NAMES, MapOptions, ScoreMaps
+from scripts.networks import ModalityWeights
+from scripts.ops import HealthyError
+from scripts.transforms.carried import carried
 
 __all__ = ["MahalanobisInferer"]
 
@@ -31,7 +36,12 @@ class MahalanobisInferer(Inferer):
             `reconstruction` (mean of K), `uncertainty` (standard deviation over K), `brain_mask`; for comparison
             `anomaly_map_<score>` with one score each, and the baselines `intensity`, `single` and `mean` (the anomaly
             map with the L1 error of one reconstruction, or of the mean of K, in the place of the Mahalanobis map),
+            `mean_standardized` (with the error of the mean over that in healthy people),
             `single_l1` and `mean_l1` (the L1 error alone).
+        weights: what the network is loaded with where the input carries its modality (`CarryInMetad`), so that hosts
+            which know one weights file use the right one; None leaves the network as it is.
+        healthy_errors: errors of the reconstructions in healthy people, for the modality that the input carries and
+            these weights; None for the paper's covariance.
         **options: fields of `ReconstructionSampler` (num_samples, timestep, noise, shared_noise, seed,
             memory_budget_mb, progress, …) and of `MapOptions` (score, extent, window, regularization, shrinkage,
             residual, min_max, smoothing_sigma, median_size, erosion, ssim_sigma, polarity).
@@ -43,7 +53,15 @@ class MahalanobisInferer(Inferer):
         Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
     """
 
-    def __init__(self, scheduler: Scheduler, *, outputs: Sequence[str] = ("anomaly_map",), **options: Any) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        outputs: Sequence[str] = ("anomaly_map",),
+        weights: ModalityWeights | None = None,
+        healthy_errors: HealthyErrors | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
         unknown = [name for name in outputs if name not in OUTPUT_NAMES]
         if unknown or not outputs:
@@ -52,6 +70,7 @@ class MahalanobisInferer(Inferer):
         if strange:
             raise ValueError(f"options must be some of {sorted(_SAMPLER_FIELDS | _MAP_FIELDS)}, got {strange}.")
         self.outputs = list(outputs)
+        self.weights, self.healthy_errors = weights, healthy_errors
         self.sampler = ReconstructionSampler(
             scheduler=scheduler, **{k: v for k, v in options.items() if k in _SAMPLER_FIELDS}
         )
@@ -67,33 +86,67 @@ class MahalanobisInferer(Inferer):
         Args:
             inputs: volumes [B, 1, H, W, D] in [0, 1], axial slices along D.
             network: a `ConditionedUNet`, or any network that is called as `network(x, timesteps, context)`.
-            brain_mask: [B, 1, H, W, D]; the voxels that are not zero in the input if None.
+            brain_mask: [B, 1, H, W, D]; if None, the one that the input carries (`CarryInMetad`), else the voxels that
+                are not zero in it.
 
         Returns:
             [B, C, H, W, D], float32, one channel for each name in `outputs`; a MetaTensor if `inputs` is one, so that
             `Invertd` can take the maps back to the scan's grid.
 
         Raises:
-            ValueError: if shapes do not agree.
+            ValueError: if shapes do not agree, or a batch carries several modalities.
             InputError: if the input is not finite or the mask of a volume is empty; before any volume is rebuilt.
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
             raise ValueError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")
-        mask = inputs != 0 if brain_mask is None else brain_mask > 0
+        mask = _mask_of(inputs, brain_mask)
         if mask.shape != inputs.shape:
             raise ValueError(f"`brain_mask` must have the shape {tuple(inputs.shape)}, got {tuple(mask.shape)}.")
         cases = list(zip(_plain(inputs), _plain(mask).to(inputs.device), strict=True))
         for volume, brain in cases:
             _check(volume, brain)
+        modality = self._load_weights(inputs, network)
+        error = self._healthy_error(inputs, modality)
         with _evaluating(network):
-            maps = torch.stack([self._one(volume[0], network, brain[0]) for volume, brain in cases])
+            maps = torch.stack([self._one(volume[0], network, brain[0], error) for volume, brain in cases])
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype)[0]
 
-    def _one(self, volume: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
+    def _load_weights(self, inputs: torch.Tensor, network: torch.nn.Module) -> str | None:
+        """Load the weights for the modality that the batch carries, and return that modality."""
+        told = carried(inputs, "modality")
+        modalities = sorted({told} if isinstance(told, str) else set(told or ()))
+        if self.weights is None or not modalities:
+            return None
+        if len(modalities) > 1:
+            raise ValueError(f"a batch must hold scans of one modality, got {modalities}.")
+        self.weights.put_into(network, modalities[0])
+        return modalities[0]
+
+    def _healthy_error(self, inputs: torch.Tensor, modality: str | None) -> HealthyError | None:
+        if self.healthy_errors is None or self.weights is None or modality is None:
+            return None
+        affine = inputs.affine if isinstance(inputs, MetaTensor) else None
+        if affine is not None and affine.ndim == 3:  # of a batch, whose volumes lie on one grid
+            affine = affine[0]
+        return self.healthy_errors.of(
+            modality, weights_sha256=self.weights.sha256(modality), shape=tuple(inputs.shape[2:]), affine=affine
+        )
+
+    def _one(
+        self, volume: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor, error: HealthyError | None
+    ) -> torch.Tensor:
         image, brain = volume.float().permute(2, 0, 1).contiguous(), mask.permute(2, 0, 1).contiguous()
         reconstructions = self.sampler(image, network, brain)
-        maps = ScoreMaps(image, reconstructions, brain, self.map_options)
+        maps = ScoreMaps(image, reconstructions, brain, self.map_options, error)
         return torch.stack([maps.get(name).permute(1, 2, 0).float() for name in self.outputs])
+
+
+def _mask_of(inputs: torch.Tensor, brain_mask: torch.Tensor | None) -> torch.Tensor:
+    given = carried(inputs, "brain_mask") if brain_mask is None else brain_mask
+    if given is None:
+        return inputs != 0
+    # a host that makes a batch of one by image[None] leaves what the image carries without that axis
+    return given[None] > 0 if brain_mask is None and given.ndim == inputs.ndim - 1 else given > 0
 
 
 def _check(volume: torch.Tensor, mask: torch.Tensor) -> None:

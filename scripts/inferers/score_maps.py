@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -10,8 +10,19 @@ from functools import cached_property
 import torch
 
 from scripts.errors import InputError
-from scripts.ops import Extent, Residual, Score, Shrinkage, anomaly_map, mahalanobis_map, postprocess, residual_map
-from scripts.ops.checks import check_choice, check_non_negative, check_odd, check_positive
+from scripts.ops import (
+    Extent,
+    HealthyError,
+    Residual,
+    Score,
+    Shrinkage,
+    anomaly_map,
+    fit_to_brain,
+    mahalanobis_map,
+    postprocess,
+    residual_map,
+)
+from scripts.ops.checks import check_choice, check_non_negative, check_odd, check_positive, check_scales
 
 __all__ = ["OUTPUT_NAMES", "MapOptions", "Polarity", "ScoreMaps"]
 
@@ -46,7 +57,7 @@ class MapOptions:
         regularization: λ, squared intensity.
         shrinkage: how the covariance is made invertible.
         residual: what the Mahalanobis map is multiplied by.
-        ssim_sigma: window of the SSIM, voxels.
+        ssim_sigma: window of the SSIM, voxels; several for the mean over these scales.
         min_max: scale the Mahalanobis map of a volume to [0, 1].
         smoothing_sigma: of the Mahalanobis map, voxels; 0 for none.
         median_size: odd edge of the 3D median filter, voxels; 0 for none.
@@ -63,7 +74,7 @@ class MapOptions:
     regularization: float = 1e-2
     shrinkage: Shrinkage | str = Shrinkage.FIXED
     residual: Residual | str = Residual.SSIM
-    ssim_sigma: float = 1.0
+    ssim_sigma: float | Sequence[float] = 1.0
     min_max: bool = True
     smoothing_sigma: float = 1.0
     median_size: int = 0
@@ -76,7 +87,7 @@ class MapOptions:
             check_choice(kind, getattr(self, name), name)
         check_odd(self.window, "window")
         check_positive(self.regularization, "regularization")
-        check_positive(self.ssim_sigma, "ssim_sigma")
+        check_scales(self.ssim_sigma, "ssim_sigma")
         check_non_negative(self.smoothing_sigma, "smoothing_sigma")
         if self.median_size != 0:
             check_odd(self.median_size, "median_size")
@@ -93,12 +104,15 @@ class ScoreMaps:
         reconstructions: [K, S, H, W] in [0, 1].
         brain_mask: [S, H, W], bool.
         options: choices of the maps.
+        healthy_error: mean m and standard deviation σ of the error in healthy people, [S, H, W], on the same grid. The
+            covariance becomes Σ = AᵀA + diag(σ²) + λI and the difference d = x − μ − m; None for the paper's Σ.
     """
 
     image: torch.Tensor
     reconstructions: torch.Tensor
     brain_mask: torch.Tensor
     options: MapOptions = field(default_factory=MapOptions)
+    healthy_error: HealthyError | None = None
 
     @cached_property
     def mean(self) -> torch.Tensor:
@@ -108,17 +122,38 @@ class ScoreMaps:
     def mahalanobis(self, score: Score | str) -> torch.Tensor:
         """Return the Mahalanobis map; undefined values of the `reference` score (NaN) become 0."""
         o = self.options
+        image, reconstructions, ridge = self.image, self.reconstructions, o.regularization
+        if self.healthy is not None:
+            # With all divided by √(σ² + λ), Σ is that of the scaled cloud plus the identity, and d · Σ⁻¹d is the same.
+            bias, scale = self.healthy
+            image, reconstructions, ridge = (image - bias) / scale, reconstructions / scale, 1.0
         raw = mahalanobis_map(
-            self.image,
-            self.reconstructions,
+            image,
+            reconstructions,
             self.brain_mask,
             score=score,
             extent=o.extent,
             window=o.window,
-            regularization=o.regularization,
+            regularization=ridge,
             shrinkage=o.shrinkage,
         )
         return torch.nan_to_num(raw, nan=0.0)
+
+    @cached_property
+    def healthy(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean m and scale √(σ² + λ) of the healthy error at the places of this brain, [S, H, W]."""
+        if self.healthy_error is None:
+            return None
+        error = fit_to_brain(self.healthy_error, self.brain_mask)
+        scale = (error.std.square() + self.options.regularization).sqrt()
+        return error.mean.to(self.image), scale.to(self.image)
+
+    def standardized(self) -> torch.Tensor:
+        """Return |x − μ − m| / √(σ² + λ): the error by that of healthy people, without the covariance of the draws."""
+        if self.healthy is None:
+            return self._l1(self.mean) / self.options.regularization**0.5
+        bias, scale = self.healthy
+        return (self.image - self.mean - bias).abs() / scale * self.brain_mask
 
     def combine(self, distance: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
         """Return the anomaly map of a distance map and the reconstruction that the residual is taken from."""
@@ -168,6 +203,7 @@ _MAKERS: dict[str, Callable[[ScoreMaps], torch.Tensor]] = {
     "single": lambda maps: maps.combine(maps._l1(maps.reconstructions[0]), maps.reconstructions[0]),
     "mean_l1": lambda maps: maps._finish(maps._l1(maps.mean)),
     "mean": lambda maps: maps.combine(maps._l1(maps.mean), maps.mean),
+    "mean_standardized": lambda maps: maps.combine(maps.standardized(), maps.mean),
     **{f"anomaly_map_{score}": _score_maker(score) for score in Score},
 }
 OUTPUT_NAMES = tuple(_MAKERS)

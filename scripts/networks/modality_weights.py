@@ -42,6 +42,38 @@ class ModalityWeights:
         Raises:
             InputError: if there are no weights for the modality, or they do not fit the network.
         """
+        path = self._existing(modality)
+        if path != self._loaded:
+            load_weights(self.network, path)
+            self._loaded = path
+        return {"file": path.name, "sha256": self.sha256(modality)}
+
+    def sha256(self, modality: str) -> str:
+        """Return the checksum of the weights for `modality`; they need not be in the network.
+
+        Raises:
+            InputError: if there are none.
+        """
+        path = self._existing(modality)
+        if path not in self._sha256:
+            self._sha256[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._sha256[path]
+
+    def put_into(self, network: nn.Module, modality: str) -> None:
+        """Load a network with the weights for `modality`: this one, or another that a host made of the same definition.
+
+        Nobody knows which weights another network holds, so that they are read each time. (MONAI Label keeps one
+        network and tells weights files apart by their dates alone, which are the same for all files of our package.)
+
+        Raises:
+            InputError: as `use`.
+        """
+        if network is self.network:
+            self.use(modality)
+        else:
+            load_weights(network, self._existing(modality))
+
+    def _existing(self, modality: str) -> Path:
         path = self.path(modality)
         if self.checkpoint is None and not path.is_file():
             there = sorted(p.name for p in self.folder.glob("model*.pt"))
@@ -50,9 +82,4 @@ class ModalityWeights:
                 path=path,
                 fix="Give --checkpoint, or train them with bundle/configs/train.yaml.",
             )
-        if path != self._loaded:
-            load_weights(self.network, path)
-            self._loaded = path
-        if path not in self._sha256:
-            self._sha256[path] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"file": path.name, "sha256": self._sha256[path]}
+        return path

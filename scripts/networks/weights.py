@@ -11,7 +11,7 @@ from torch import nn
 
 from scripts.errors import InputError
 
-__all__ = ["load_weights", "read_checkpoint"]
+__all__ = ["load_encoder", "load_weights", "read_checkpoint"]
 
 Network = TypeVar("Network", bound=nn.Module)
 _SHOWN = 8
@@ -76,10 +76,50 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
         InputError: if the file is missing or unreadable, or any parameter is missing, left over or of another shape;
             the message names them. The network is then unchanged.
     """
-    path = Path(path)
+    fix = "Use the network size the weights were trained with (`network_def` in the config)."
+    _load(_unwrap(network), Path(path), key, fix)
+    return network
+
+
+def load_encoder(network: Network, path: str | Path, *, key: str = "model") -> Network:
+    """Load a pretrained encoder, as `pretrain.yaml` saves it, into the `encoder` of a conditioned network.
+
+    Names and shapes must agree, with one exception: pretraining does not reach the encoder's last layer `fc`, so a file
+    without it leaves the network's own as it is. A file that has it must fit there too, and is loaded whole.
+
+    Args:
+        network: a `ConditionedUNet`; its `encoder` receives the weights, in place.
+        path: a torch file with a state dict, or with a dict that holds one under `key`.
+        key: where the state dict lies in a training checkpoint.
+
+    Returns:
+        `network`.
+
+    Raises:
+        InputError: if the network has no encoder, or as `load_weights`. The network is then unchanged.
+    """
+    encoder = getattr(_unwrap(network), "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise InputError(
+            "an encoder was given for a network that has none",
+            path=path,
+            fix="Leave `encoder_path` out, or set `network_def#conditioning` to film or cross_attention.",
+        )
+    fix = "Use the encoder size it was pretrained with (`network_def#encoder` in the config)."
+    _load(encoder, Path(path), key, fix, head="fc.")
+    return network
+
+
+def _unwrap(network: nn.Module) -> nn.Module:
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+
+
+def _load(target: nn.Module, path: Path, key: str, fix: str, *, head: str | None = None) -> None:
+    """Load the state dict in a file, which may lack the layer `head` as a whole."""
     state = _read_state(path, key)
-    target = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
     own = target.state_dict()
+    if head is not None and not any(name.startswith(head) for name in state):
+        own = {name: value for name, value in own.items() if not name.startswith(head)}
     shapes = [
         f"{name} {list(state[name].shape)} for {list(own[name].shape)}"
         for name in own
@@ -91,10 +131,5 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
         + _list("unknown to the network", [name for name in state if name not in own])
     )
     if problems:
-        raise InputError(
-            "the weights do not fit the network; " + "; ".join(problems),
-            path=path,
-            fix="Use the network size the weights were trained with (`network_def` in the config).",
-        )
-    target.load_state_dict(state, strict=True)
-    return network
+        raise InputError("the weights do not fit the network; " + "; ".join(problems), path=path, fix=fix)
+    target.load_state_dict(state, strict=head is None)

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postprocess, residual_map, smooth
 from scripts.ops.covariance import Extent, Shrinkage
+from scripts.ops.healthy_error import HealthyError, HealthyErrorSum, fit_to_brain
 from scripts.ops.mahalanobis import Score, mahalanobis_map
+from scripts.ops.patch_loss import PatchTarget, masked_patch_loss, patch_statistics, rebuild_slices
+from scripts.ops.patch_mask import draw_patch_mask, patch_grid, resize_patch_mask
+from scripts.ops.scan_score import scan_score
 from scripts.ops.simplex_noise import NoiseKind, draw_seed, make_noise, simplex_noise
 from scripts.ops.ssim import ssim_map
+from scripts.ops.visible_positions import gather_visible, hide_masked, scatter_visible
 
 __all__ = [
     "Extent",
+    "HealthyError",
+    "HealthyErrorSum",
     "NoiseKind",
+    "PatchTarget",
     "Residual",
     "Score",
     "Shrinkage",
     "anomaly_map",
+    "draw_patch_mask",
     "draw_seed",
+    "fit_to_brain",
+    "gather_visible",
+    "hide_masked",
     "mahalanobis_map",
     "make_noise",
+    "masked_patch_loss",
     "min_max_scale",
+    "patch_grid",
+    "patch_statistics",
     "postprocess",
+    "rebuild_slices",
     "residual_map",
+    "resize_patch_mask",
+    "scan_score",
+    "scatter_visible",
     "simplex_noise",
     "smooth",
     "ssim_map",

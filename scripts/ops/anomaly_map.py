@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import torch
@@ -14,7 +15,7 @@ from scripts.ops.checks import (
     check_finite,
     check_non_negative,
     check_odd,
-    check_positive,
+    check_scales,
     check_volumes,
 )
 from scripts.ops.ssim import ssim_map
@@ -77,7 +78,7 @@ def residual_map(
     reconstruction: Tensor,
     *,
     residual: str = Residual.SSIM,
-    ssim_sigma: float = 1.0,
+    ssim_sigma: float | Sequence[float] = 1.0,
     data_range: float | None = None,
 ) -> Tensor:
     """Compare an image with a reconstruction: 1 − SSIM (in [0, 2]), |x − r| or (x − r)²; all ones for none.
@@ -86,7 +87,7 @@ def residual_map(
         image: `[S, H, W]`.
         reconstruction: `[S, H, W]`, in the image's unit.
         residual: ssim, l1, l2 or none.
-        ssim_sigma: window of the SSIM in voxels.
+        ssim_sigma: window of the SSIM in voxels; several make an ensemble, the mean over these scales.
         data_range: of the SSIM; default the larger of the two volumes' ranges.
 
     Returns:
@@ -101,8 +102,9 @@ def residual_map(
     dtype = torch.promote_types(torch.promote_types(image.dtype, reconstruction.dtype), torch.float32)
     image, reconstruction = image.to(dtype), reconstruction.to(dtype)
     if residual is Residual.SSIM:
-        check_positive(ssim_sigma, "ssim_sigma")
-        return 1 - ssim_map(image, reconstruction, data_range=data_range, sigma=ssim_sigma)
+        scales = check_scales(ssim_sigma, "ssim_sigma")
+        maps = [ssim_map(image, reconstruction, data_range=data_range, sigma=sigma) for sigma in scales]
+        return 1 - torch.stack(maps).mean(dim=0)
     if residual is Residual.NONE:
         return torch.ones_like(image)
     difference = image - reconstruction
@@ -152,7 +154,7 @@ def anomaly_map(
     smoothing_sigma: float = 1.0,
     median_size: int = 0,
     erosion: int = 0,
-    ssim_sigma: float = 1.0,
+    ssim_sigma: float | Sequence[float] = 1.0,
     data_range: float | None = None,
 ) -> Tensor:
     """Combine a Mahalanobis map and a residual into one anomaly map.
@@ -171,7 +173,7 @@ def anomaly_map(
         smoothing_sigma: of the Gaussian in voxels, 0 for none.
         median_size: odd edge of the median's cube in voxels, 0 for none.
         erosion: voxels to take off the brain mask.
-        ssim_sigma: window of the SSIM in voxels.
+        ssim_sigma: window of the SSIM in voxels; several make an ensemble, the mean over these scales.
         data_range: of the SSIM; default the larger of the two volumes' ranges.
 
     Returns:

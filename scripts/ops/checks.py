@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from scripts.errors import InputError
 
-__all__ = ["check_choice", "check_finite", "check_non_negative", "check_odd", "check_positive", "check_volumes"]
+__all__ = [
+    "check_choice",
+    "check_finite",
+    "check_non_negative",
+    "check_odd",
+    "check_positive",
+    "check_scales",
+    "check_volumes",
+]
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -38,6 +47,16 @@ def check_positive(value: float, name: str) -> None:
     """Raise `InputError` unless `value` is a finite number above zero."""
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"`{name}` must be a finite number above zero, got {value!r}")
+
+
+def check_scales(value: float | Sequence[float], name: str) -> list[float]:
+    """Return one scale or several as a list; raise `InputError` unless each is a finite number above zero."""
+    scales = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not scales or any(isinstance(scale, bool | str) for scale in scales):
+        raise InputError(f"`{name}` must be a number above zero or several, got {value!r}")
+    for scale in scales:
+        check_positive(scale, name)
+    return scales
 
 
 def check_non_negative(value: float, name: str) -> None:

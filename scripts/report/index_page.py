@@ -17,8 +17,9 @@ from scripts.report.tables import write_csv, write_text
 __all__ = ["write_index_page", "write_summary"]
 
 _COLUMNS = (
-    "case", "modality", "status", "reasons", "anomaly_score", "num_lesions", "lesion_volume_ml", "brain_volume_ml",
-    "threshold", "threshold_source", "quality_passed", "quality_forced", "total_seconds", "device", "input", "report",
+    "case", "modality", "status", "reasons", "anomaly_score", "p_value", "num_lesions", "lesion_volume_ml",
+    "brain_volume_ml", "threshold", "threshold_source", "quality_passed", "quality_forced", "total_seconds", "device",
+    "input", "report",
 )  # fmt: skip
 _ICON = re.compile(rb'<link rel="icon" href="data:image/png;base64,([A-Za-z0-9+/=]+)">')
 _HEAD_BYTES = 200_000  # the icon stands before the page's style

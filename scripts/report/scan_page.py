@@ -120,6 +120,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the tiles at the top of the page; those without a value are left out."""
     tiles = [
         ("Scan-level score", "anomaly_score", 3, ""),
+        ("p against healthy scans", "p_value", 2, ""),
         ("Lesions", "num_lesions", 0, ""),
         ("Lesion volume", "lesion_volume_ml", 1, " ml"),
         ("Threshold", "threshold", 3, ""),

@@ -111,7 +111,8 @@ def ablation(
         raise InputError("`datasets` must name at least one lesion set, got none")
     rebuilder.make_missing([*lesion, *normal])
     maker = RowMaker(
-        lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity
+        lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity,
+        healthy_error=rebuilder.healthy_error,
     )
     rows = maker.make(settings.settings, progress=shown)
     table = table_rows(settings, rows, num_bootstrap=num_bootstrap)

@@ -12,7 +12,9 @@ from monai.networks.schedulers import Scheduler
 from tqdm import tqdm
 
 from scripts.errors import InputError
+from scripts.inferers import HealthyErrors
 from scripts.networks import ModalityWeights
+from scripts.ops import HealthyError
 from scripts.options import usable_device
 from scripts.tools.ablation_cache import AblationCache, digest_of
 from scripts.tools.ablation_cases import AblationCase
@@ -30,6 +32,7 @@ class _Network:
     module: torch.nn.Module
     scheduler: Scheduler
     about: Mapping[str, Any]
+    errors: HealthyErrors
 
 
 class Rebuilder:
@@ -78,7 +81,8 @@ class Rebuilder:
             folder = parser.get_parsed_content("model_dir")
             weights = ModalityWeights(module, folder, checkpoint=chosen["checkpoint"]).use(self.modality)
             about = {"weights": weights["sha256"], **{part: parser[part] for part in _NETWORK_PARTS}}
-            self._networks[key] = _Network(module, parser.get_parsed_content("scheduler"), about)
+            errors = HealthyErrors(folder)
+            self._networks[key] = _Network(module, parser.get_parsed_content("scheduler"), about, errors)
         return self._networks[key]
 
     def _about(self, setting: Setting, timestep: int | list[int]) -> dict[str, Any]:
@@ -88,6 +92,15 @@ class Rebuilder:
     def source(self, setting: Setting) -> str:
         """Return the key of a setting's reconstructions, whatever their number."""
         return digest_of(self._about(setting, setting.values["timestep"]))
+
+    def healthy_error(self, setting: Setting, case: AblationCase) -> HealthyError | None:
+        """Return the healthy errors of a setting's network on the grid of a case, None where the setting has none."""
+        if not setting.values["healthy_error"]:
+            return None
+        network = self._network(setting)
+        slices, *plane = case.image.shape
+        shape = (*plane, slices)
+        return network.errors.of(self.modality, weights_sha256=network.about["weights"], shape=shape)
 
     def _parts(self, setting: Setting) -> list[str] | None:
         """Return the keys of a mixture's single timesteps, None for a single timestep."""

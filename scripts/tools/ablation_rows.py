@@ -24,6 +24,7 @@ from scripts.inferers import Polarity
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.score_counts import ScoreCounts
 from scripts.metrics.voxel_scores import pooled_voxel_scores
+from scripts.ops import HealthyError
 from scripts.tools.ablation_cache import AblationCache, digest_of
 from scripts.tools.ablation_cases import AblationCase
 from scripts.tools.ablation_maps import score_map
@@ -34,6 +35,7 @@ __all__ = ["AblationRow", "RowMaker"]
 logger = logging.getLogger(__name__)
 _MANTISSA_BITS = 14  # of pooled counts, as in an evaluation's pooled figures
 Load = Callable[[Setting, AblationCase], torch.Tensor]
+Errors = Callable[[Setting, AblationCase], HealthyError | None]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class RowMaker:
         healthy: without.
         load: returns the reconstructions of a case with a setting.
         source: returns the key of a setting's reconstructions.
+        healthy_error: returns the healthy errors of a setting's network for a case, if any.
         cache: keeps finished rows; a row is used again while settings, weights, cases and the code of the maps and
             metrics are the same.
         polarity: of the lesions, for the map `intensity`.
@@ -96,9 +99,11 @@ class RowMaker:
         source: Callable[[Setting], str],
         cache: AblationCache,
         polarity: Polarity,
+        healthy_error: Errors = lambda setting, case: None,
     ) -> None:
         self.cases, self.healthy = list(cases), list(healthy)
         self.load, self.source, self.cache, self.polarity = load, source, cache, polarity
+        self.healthy_error = healthy_error
         self._code = _code_digest()
 
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
@@ -140,6 +145,7 @@ class RowMaker:
                 "polarity": self.polarity,
                 "cases": [(case.digest, case.label_digest) for case in self.cases],
                 "healthy": [case.digest for case in self.healthy],
+                "healthy_error": _digest(self.healthy_error(setting, self.cases[0])),
                 "code": self._code,
             }
         )
@@ -148,7 +154,7 @@ class RowMaker:
         """Return the map and the seconds that it took."""
         reconstructions = self.load(setting, case)
         start = time.perf_counter()
-        found = score_map(case, reconstructions, setting, self.polarity)
+        found = score_map(case, reconstructions, setting, self.polarity, self.healthy_error(setting, case))
         return found.numpy(), time.perf_counter() - start
 
     def _compute(self, setting: Setting) -> AblationRow:
@@ -193,6 +199,13 @@ def _code_digest() -> str:
     own = [Path(__file__).parent / f"ablation_{name}.py" for name in ("cases", "maps", "rows")]
     files = [*own, *(path for package in packages for path in sorted(package.glob("*.py")))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _digest(error: HealthyError | None) -> str | None:
+    """Return the SHA-256 of the healthy errors."""
+    if error is None:
+        return None
+    return hashlib.sha256(error.mean.numpy().tobytes() + error.std.numpy().tobytes()).hexdigest()
 
 
 def _with_nan(value: Any) -> Any:

@@ -20,7 +20,8 @@ from scripts.paths import bundle_root
 
 __all__ = ["MAP_KEYS", "MAP_NAMES", "RECONSTRUCTION_KEYS", "SETTING_KEYS", "Setting", "bundle_parser", "read_settings"]
 
-MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "intensity")
+MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
+_NOT_OPTIONS = ("map", "healthy_error")  # of `MapOptions`
 
 
 def _whole(value: Any) -> int:
@@ -86,6 +87,7 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "shrinkage": _text,
     "residual": _text,
     "min_max": flag,
+    "healthy_error": flag,
     "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
     "smoothing_sigma": _number,
     "median_size": _whole,
@@ -112,16 +114,9 @@ class Setting:
         """The values as text: equal for two settings that are the same."""
         return json.dumps(dict(self.values), sort_keys=True)
 
-    @property
-    def ssim_sigmas(self) -> list[float]:
-        """The scales of the SSIM, voxels."""
-        sigma = self.values["ssim_sigma"]
-        return sigma if isinstance(sigma, list) else [sigma]
-
-    def map_options(self, ssim_sigma: float, *, polarity: Polarity) -> MapOptions:
-        """Return the options of the maps, with one scale of the SSIM."""
-        fields = {key: self.values[key] for key in MAP_KEYS if key != "map"}
-        return MapOptions(**{**fields, "ssim_sigma": ssim_sigma}, polarity=polarity)
+    def map_options(self, *, polarity: Polarity) -> MapOptions:
+        """Return the options of the maps."""
+        return MapOptions(**{key: self.values[key] for key in MAP_KEYS if key not in _NOT_OPTIONS}, polarity=polarity)
 
     def sampler(self, scheduler: Scheduler, **options: Any) -> ReconstructionSampler:
         """Return the sampler of the reconstructions; `options` are more fields of it."""
@@ -136,8 +131,7 @@ class Setting:
             raise InputError(f"setting {self.name!r}: {named}")
         try:
             self.sampler(scheduler)
-            for sigma in self.ssim_sigmas:
-                self.map_options(sigma, polarity=Polarity.DARK)
+            self.map_options(polarity=Polarity.DARK)
         except ValueError as error:
             raise InputError(f"setting {self.name!r}: {error}") from None
 

@@ -15,9 +15,11 @@ __all__ = ["STEP_NAMES", "NamedSteps", "step_name"]
 
 STEP_NAMES = {
     "LoadImaged": "loading",
+    "LoadScansd": "loading",
     "BrainExtractiond": "brain extraction",
     "CorrectBiasd": "bias correction",
     "AlignToTemplated": "alignment",
+    "AlignCased": "alignment",
     "QualityControld": "quality control",
     "CurvatureFlowDenoised": "denoising",
     "ToWorkingGridd": "resampling",

@@ -49,7 +49,7 @@ class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not
         super().__init__(
             f"refused by quality control: {'; '.join(reasons)}",
             path=path,
-            fix="Look at quality.png; --force true runs it all the same",
+            fix="Look at the scan, or at quality.png; --force true runs it all the same",
         )
         self.reasons = list(reasons)
         self.data = data

@@ -13,7 +13,7 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.engines import IterationEvents
 
-from scripts.data import OperatingPoints
+from scripts.data import OperatingPoints, write_operating_points
 from scripts.handlers.scan_result import ScanResult
 from scripts.handlers.scan_volumes import SAVED_IMAGES, inferer_outputs
 from scripts.networks import ModalityWeights
@@ -37,6 +37,7 @@ def _item() -> dict:
     on_grid = {"affine": torch.as_tensor(AFFINE)}
     item = {
         "case": "a",
+        "anomaly_score": 0.18,
         "modality": "t1",
         "folder": "a",
         "stem": "a",
@@ -62,7 +63,7 @@ def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_pa
     points = OperatingPoints("none", threshold=0.5)
     _run(ScanResult(str(tmp_path / "out"), operating_points=points, weights=weights, parameters={"seed": 3}, report=False))
     result = json.loads((tmp_path / "out" / "a" / "result.json").read_text())
-    assert result["anomaly_score"] == pytest.approx(0.9 / 5), "mean of the highest 1 % of 512 voxels, five of them"
+    assert (result["anomaly_score"], result["p_value"], result["num_healthy_scans"]) == (0.18, None, 0)
     assert result["num_lesions"] == 1
     assert result["lesions"][0]["centroid_mni_mm"] == result["lesions"][0]["centroid_mm"] == [10.0, 10.0, 15.0]
     assert result["lesion_volume_ml"] == pytest.approx(0.012)
@@ -73,6 +74,19 @@ def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_pa
     assert result["weights"] == weights.use("t1")
     assert result["preprocessing"] == {"alignment": {"method": "header", "world_to_template": np.eye(4).tolist()}}
     assert (tmp_path / "out" / "a" / "panel.png").stat().st_size > 10_000
+
+
+def test_p_value_is_taken_against_the_healthy_scans_of_the_same_weights(tmp_path: Path, weights: ModalityWeights) -> None:
+    point = {"points": {"best": {"threshold": 0.5, "source": "here"}}, "default": "best"}
+    entry = {**point, "healthy_scores": [0.1, 0.2, 0.3], "weights": weights.use("t1")["sha256"]}
+    for folder, used in (("same", entry), ("other", {**entry, "weights": "of another network"})):
+        file = tmp_path / f"{folder}.json"
+        write_operating_points(file, used, modality="t1", preset="default")
+        options = {"operating_points": OperatingPoints(file), "weights": weights, "picture": False, "report": False}
+        _run(ScanResult(str(tmp_path / folder), **options))
+    found = [json.loads((tmp_path / name / "a" / "result.json").read_text()) for name in ("same", "other")]
+    assert [result["p_value"] for result in found] == [0.75, None]
+    assert [result["num_healthy_scans"] for result in found] == [3, 0]
 
 
 def test_images_are_written_as_asked_on_the_grid_of_the_scan(tmp_path: Path, weights: ModalityWeights) -> None:

@@ -65,6 +65,9 @@ def test_residuals(scene):
         assert torch.equal(residual_map(image, reconstruction, residual=name), values)
     ssim = residual_map(image, reconstruction, ssim_sigma=0.8, data_range=2.0)
     assert torch.equal(ssim, 1 - ssim_map(image, reconstruction, sigma=0.8, data_range=2.0))
+    single = [residual_map(image, reconstruction, ssim_sigma=sigma) for sigma in (0.8, 2.0)]
+    several = residual_map(image, reconstruction, ssim_sigma=[0.8, 2.0])
+    assert torch.allclose(several, (single[0] + single[1]) / 2, atol=1e-12)  # rounding of float64
     assert residual_map(image.half(), reconstruction.half(), residual="l1").dtype is torch.float32
 
 
@@ -177,6 +180,8 @@ def test_input_is_left_as_it_was(scene):
         ({"residual": "mse"}, r"`residual` must be one of ssim, l1, l2, none, got 'mse'"),
         ({"smoothing_sigma": -1.0}, r"`smoothing_sigma` must be zero or a finite number above it, got -1.0"),
         ({"ssim_sigma": 0.0}, r"`ssim_sigma` must be a finite number above zero, got 0.0"),
+        ({"ssim_sigma": [1.0, -1.0]}, r"`ssim_sigma` must be a finite number above zero, got -1.0"),
+        ({"ssim_sigma": []}, r"`ssim_sigma` must be a number above zero or several, got \[\]"),
         ({"median_size": 4}, r"`median_size` must be an odd whole number of at least 1, got 4"),
         ({"median_size": -3}, r"`median_size` must be an odd whole number of at least 1, got -3"),
         ({"erosion": -1}, r"`erosion` must be a whole number of voxels of at least 0, got -1"),

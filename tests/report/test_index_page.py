@@ -107,7 +107,7 @@ def test_no_scan_is_a_page_too(tmp_path, read_page):
     assert "No scan." in [text for _, text in page.named("p")]
     assert not page.named("a")
     write_summary(tmp_path / "summary.csv", [])
-    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score")
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score,p_value")
 
 
 def test_a_report_that_was_moved_leaves_its_row_without_a_picture(cohort, tmp_path, read_page, scan_result):

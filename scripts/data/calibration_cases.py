@@ -1,0 +1,74 @@
+"""The scans that thresholds are calibrated on, each with the part that it plays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from scripts.data.datalist import load_datalists
+from scripts.errors import InputError
+
+__all__ = ["CalibrationRole", "load_calibration_cases"]
+
+
+class CalibrationRole(StrEnum):
+    """What a scan is there for."""
+
+    HEALTHY = "healthy"  # thresholds at false positive rates, and the scores that p-values refer to
+    LESION = "lesion"  # the threshold with the best Dice
+    HELD_OUT = "held out"  # healthy scans that only measure what the thresholds mark
+
+
+def load_calibration_cases(
+    dataset_dir: str | Path,
+    *,
+    healthy: Sequence[str],
+    lesion: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+    lesion_dir: str | Path | None = None,
+    modality: str = "t1",
+    fold: int = 0,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Load validation scans to choose thresholds on, and healthy test scans to measure them on.
+
+    Args:
+        dataset_dir: `DATA_DIR`.
+        healthy: data sets whose validation scans are healthy.
+        lesion: data sets whose validation scans have labelled lesions; none where there are none.
+        held_out: data sets whose test scans are healthy.
+        lesion_dir: `DATA_DIR` of the lesion sets, where it is another one.
+        modality: t1 or t2.
+        fold: of the sets that have folds.
+        limit: the first so many cases of each set.
+
+    Returns:
+        The items of `load_datalist`, each with a `role`. The healthy validation scans and the held-out ones share no
+        person.
+
+    Raises:
+        InputError: if no set is named, a set cannot be read, or a person is in both healthy parts.
+    """
+    parts = {
+        CalibrationRole.HEALTHY: (healthy, "val"),
+        CalibrationRole.LESION: (lesion, "val"),
+        CalibrationRole.HELD_OUT: (held_out, "test"),
+    }
+    if not healthy and not lesion:
+        raise InputError("`healthy` or `lesion` must name a data set, got neither")
+    items = []
+    for role, (names, split) in parts.items():
+        if names:
+            folder = lesion_dir or dataset_dir if role is CalibrationRole.LESION else dataset_dir
+            found = load_datalists(folder, list(names), split, modality=modality, fold=fold, limit=limit)
+            items += [{**item, "role": str(role)} for item in found]
+    people = {role: {item["subject"] for item in items if item["role"] == role} for role in CalibrationRole}
+    shared = sorted(people[CalibrationRole.HEALTHY] & people[CalibrationRole.HELD_OUT])
+    if shared:
+        what = f"healthy scans of the same person are in validation and test: {', '.join(shared[:3])}"
+        raise InputError(what, path=dataset_dir, fix="Take them out of one of the splits.")
+    for item in items:
+        del item["attributes"]  # they differ from set to set, and a batch needs the same keys
+    return items

@@ -1,0 +1,247 @@
+"""Choose thresholds on validation scans and measure what they mark in healthy people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from scripts.data import CalibrationRole, write_operating_points
+from scripts.errors import InputError
+from scripts.handlers.engine_items import engine_items
+from scripts.handlers.evaluated_case import EvaluatedCase, read_case
+from scripts.metrics.best_dice import pooled_best_dice
+from scripts.metrics.conformal import conformal_p_value
+from scripts.metrics.healthy_threshold import threshold_at_rate
+from scripts.metrics.score_counts import ScoreCounts
+from scripts.ops import scan_score
+from scripts.report.calibration_report import calibration_markdown
+from scripts.report.command import portable_command
+from scripts.report.tables import write_csv, write_text
+
+__all__ = ["BEST_DICE", "CalibrationHandler", "false_positive_point"]
+
+logger = logging.getLogger(__name__)
+BEST_DICE = "best_dice"
+_MANTISSA_BITS = 14  # of pooled counts, as in an evaluation's
+_MAP = "anomaly_map"
+
+
+def false_positive_point(rate: float) -> str:
+    """Return the name of the operating point with this false positive rate on healthy brains."""
+    return f"healthy_fpr_{rate:g}"
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What is kept of a scan; its voxels are not."""
+
+    dataset: str
+    case: str
+    role: CalibrationRole
+    score: float
+    counts: ScoreCounts  # of the brain's voxels, by score
+    outside_lesion: int
+    outside_other: int
+    voxel_ml: float
+
+    def volume_counts(self) -> ScoreCounts:
+        """Count all voxels of the volume, those outside the brain with score zero (the paper's way)."""
+        return self.counts.with_zeros(positives=self.outside_lesion, negatives=self.outside_other)
+
+    def ml_at(self, threshold: float) -> float:
+        """Volume of the brain at or above a threshold, ml."""
+        reached = self.counts.values >= np.float32(threshold)
+        return float((self.counts.positives + self.counts.negatives)[reached].sum()) * self.voxel_ml
+
+
+@dataclass
+class CalibrationHandler:
+    """Write operating points into `thresholds.json`, and `calibration.md` and `calibration.csv` beside the run.
+
+    Each item of the evaluator's output has what `read_case` needs, `role` (see `CalibrationRole`) and `modality`.
+    Points: `best_dice`, the threshold with the best Dice over all voxels of the lesion scans; `healthy_fpr_RATE`, the
+    lowest threshold that at most this share of the brain voxels of the healthy scans reaches. The healthy scans'
+    scores are kept for conformal p-values. Each point tells how many ml it marks in the held-out healthy scans.
+
+    With min-max scaling, maps of different volumes cannot be compared: then only `best_dice` is chosen, as the paper
+    does, and there are no healthy points and no p-values.
+
+    Args:
+        path: the thresholds file; entries of other modalities and presets in it stay.
+        output_dir: folder of the report.
+        outputs: names of the inferer's channels, `anomaly_map` among them.
+        preset: name of the entry.
+        modality: t1 or t2.
+        settings: of the map, kept with the entry.
+        weights: `file` and `sha256` of the network's weights.
+        rates: false positive rates, in (0, 1).
+        default: the point that inference uses; None takes `best_dice`, or without lesion scans the lowest rate.
+        share: of the brain's voxels that make up the scan's score.
+
+    Raises:
+        InputError: if `outputs` lacks the anomaly map or a rate is out of range; at the end of the run if nothing can
+            be calibrated.
+    """
+
+    path: str | Path
+    output_dir: str | Path
+    outputs: Sequence[str]
+    preset: str
+    modality: str
+    settings: Mapping[str, Any]
+    weights: Mapping[str, str]
+    rates: Sequence[float] = (0.01, 0.05, 0.1)
+    default: str | None = None
+    share: float = 0.01
+    scans: list[_Scan] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if _MAP not in self.outputs:
+            raise InputError(f"`outputs` must hold {_MAP}, got {list(self.outputs)}")
+        if not self.rates or not all(0 < rate < 1 for rate in self.rates):
+            raise InputError(f"`rates` must be in (0, 1), got {list(self.rates)}")
+
+    @property
+    def comparable(self) -> bool:
+        """Whether maps of different volumes have one scale."""
+        return not self.settings.get("min_max")
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        engine.add_event_handler(Events.STARTED, lambda _: self.scans.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
+
+    def _collect(self, engine: Engine) -> None:
+        for item in engine_items(engine):
+            case = read_case(item, outputs=self.outputs)
+            self.scans.append(self._scan(case, CalibrationRole(item["role"])))
+
+    def _scan(self, case: EvaluatedCase, role: CalibrationRole) -> _Scan:
+        mask, scores = case.brain_mask, case.channels[_MAP]
+        target = case.target
+        outside = int(target[~mask].sum())
+        return _Scan(
+            dataset=case.dataset,
+            case=case.case,
+            role=role,
+            score=scan_score(torch.from_numpy(scores), torch.from_numpy(mask), share=self.share),
+            counts=ScoreCounts.count(scores[mask], target[mask], mantissa_bits=_MANTISSA_BITS),
+            outside_lesion=outside,
+            outside_other=int((~mask).sum()) - outside,
+            voxel_ml=float(np.prod(case.spacing_mm)) / 1000,
+        )
+
+    def _of(self, role: CalibrationRole) -> list[_Scan]:
+        return [scan for scan in self.scans if scan.role is role]
+
+    def _lesion_counts(self) -> ScoreCounts:
+        return sum((scan.volume_counts() for scan in self._of(CalibrationRole.LESION)), start=ScoreCounts.empty())
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry of the thresholds file.
+
+        Raises:
+            InputError: if there is neither a lesion scan nor a healthy scan that can be used.
+        """
+        healthy, lesion = self._of(CalibrationRole.HEALTHY), self._of(CalibrationRole.LESION)
+        points: dict[str, dict[str, Any]] = {}
+        if lesion:
+            best = pooled_best_dice(self._lesion_counts())
+            source = f"best pooled Dice ({best.dice:.3f}) on {_named(lesion)}"
+            points[BEST_DICE] = {"threshold": float(best.threshold), "source": source, "n": len(lesion)}
+        if healthy and self.comparable:
+            counts = sum((scan.counts for scan in healthy), start=ScoreCounts.empty())
+            for rate in sorted(self.rates):
+                source = f"{rate:.0%} of the healthy brain's voxels lie above it, on {_named(healthy)}"
+                threshold = float(threshold_at_rate(counts, rate))
+                points[false_positive_point(rate)] = {"threshold": threshold, "source": source, "n": len(healthy)}
+        if not points:
+            raise InputError(
+                "there is nothing to calibrate on: healthy scans need `min_max: false`, and there is no lesion scan",
+                fix="Give --min_max false, or a lesion set.",
+            )
+        for point in points.values():
+            point |= self._measured(point["threshold"])
+        lowest = false_positive_point(min(self.rates))
+        default = self.default or (BEST_DICE if lesion else lowest)
+        if default not in points:
+            raise InputError(f"`default` must be one of {list(points)}, got {default!r}")
+        entry: dict[str, Any] = {"default": default, "points": points}
+        if healthy and self.comparable:
+            entry["healthy_scores"] = sorted(round(scan.score, 6) for scan in healthy)
+            entry["healthy_source"] = f"mean of the highest {self.share:.0%} of the brain's voxels, {_named(healthy)}"
+        return {**entry, "settings": dict(self.settings), "weights": self.weights["sha256"]}
+
+    def _measured(self, threshold: float) -> dict[str, Any]:
+        """Return what a threshold marks in the held-out healthy scans, and its Dice on the lesion scans."""
+        found: dict[str, Any] = {}
+        held_out = [scan.ml_at(threshold) for scan in self._of(CalibrationRole.HELD_OUT)]
+        if held_out:
+            found["false_positive_ml"] = {
+                "mean": round(float(np.mean(held_out)), 2),
+                "median": round(float(np.median(held_out)), 2),
+                "max": round(max(held_out), 2),
+                "n": len(held_out),
+            }
+        if self._of(CalibrationRole.LESION):
+            found["lesion_dice"] = round(_dice_at(self._lesion_counts(), threshold), 4)
+        return found
+
+    def rows(self, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a row for each scan: score, p-value, ml at each point."""
+        healthy = entry.get("healthy_scores", [])
+
+        def p_value(scan: _Scan) -> float | str:
+            known = healthy and scan.role is not CalibrationRole.HEALTHY
+            return conformal_p_value(scan.score, healthy) if known else ""
+
+        return [
+            {
+                "dataset": scan.dataset,
+                "case": scan.case,
+                "role": str(scan.role),
+                "anomaly_score": scan.score,
+                "p_value": p_value(scan),
+                **{f"ml_at_{name}": scan.ml_at(point["threshold"]) for name, point in entry["points"].items()},
+            }
+            for scan in self.scans
+        ]
+
+    def write(self) -> None:
+        """Write the entry and the report."""
+        entry = self.entry()
+        rows = self.rows(entry)
+        text = calibration_markdown(
+            entry, rows, modality=self.modality, preset=self.preset, command=portable_command(sys.argv)
+        )
+        folder = Path(self.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(folder / "calibration.csv", rows)
+        write_text(folder / "calibration.md", text)
+        write_operating_points(self.path, entry, modality=self.modality, preset=self.preset)
+        logger.info("%s\nwritten to %s, and the thresholds to %s", text, folder, self.path)
+
+
+def _named(scans: Sequence[_Scan]) -> str:
+    """Name the data sets and how many scans of each."""
+    names = list(dict.fromkeys(scan.dataset for scan in scans))
+    parts = [f"{sum(scan.dataset == name for scan in scans)} of {name}" for name in names]
+    which = f"({', '.join(parts)})" if len(parts) > 1 else f"of {names[0]}"
+    return f"{len(scans)} validation scans {which}"
+
+
+def _dice_at(counts: ScoreCounts, threshold: float) -> float:
+    reached = counts.values >= np.float32(threshold)
+    hits = int(counts.positives[reached].sum())
+    predicted = hits + int(counts.negatives[reached].sum())
+    return 2 * hits / (predicted + counts.num_positives)

@@ -1,0 +1,122 @@
+"""Thresholds from validation scans."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+
+from scripts.errors import InputError
+from scripts.handlers.calibration import CalibrationHandler, false_positive_point
+
+SHAPE = (10, 10, 10)
+
+
+def _item(role: str, case: int, *, dataset: str = "healthy set", lesion: bool = False, shift: float = 0.0) -> dict:
+    """A brain of 8 × 8 × 8 voxels; scores of healthy tissue lie in [0, 0.5), those of lesions from 0.6 on."""
+    generator = torch.Generator().manual_seed(case)
+    brain = torch.zeros(1, *SHAPE)
+    brain[0, 1:9, 1:9, 1:9] = 1
+    scores = torch.rand(1, *SHAPE, generator=generator) * 0.5 + shift
+    label = torch.zeros(1, *SHAPE)
+    if lesion:
+        label[0, 3:6, 3:6, 3:6] = 1
+        scores = torch.where(label > 0, 0.6 + 0.1 * scores, scores)
+    scores[0, 0, 0, 0] = 50.0  # outside the brain
+    item = {"case": f"c{case}", "dataset": dataset, "role": role, "image": brain, "brain_mask": brain, "pred": scores}
+    return {**item, "label": label} if lesion else item
+
+
+def _run(tmp_path: Path, items: list[dict], **options: object) -> dict:
+    chosen = {"preset": "default", "modality": "t1", "settings": {"min_max": False, "num_samples": 3}, **options}
+    handler = CalibrationHandler(
+        tmp_path / "thresholds.json", tmp_path / "out", ["anomaly_map"], weights={"file": "m.pt", "sha256": "abc"}, **chosen
+    )
+    handler_case = [{**item, "image": _with_spacing(item["image"])} for item in items]
+    engine = Engine(lambda engine, batch: [batch])
+    handler.attach(engine)
+    engine.run(handler_case)
+    return json.loads((tmp_path / "thresholds.json").read_text())["t1"][chosen["preset"]]
+
+
+def _with_spacing(image: torch.Tensor) -> torch.Tensor:
+    from monai.data import MetaTensor
+
+    return MetaTensor(image, affine=torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])))
+
+
+@pytest.fixture
+def items() -> list[dict]:
+    healthy = [_item("healthy", n) for n in range(4)]
+    lesion = [_item("lesion", n, dataset="lesion set", lesion=True) for n in (10, 11)]
+    held_out = [_item("held out", n, shift=0.1) for n in (20, 21, 22)]
+    return [*healthy, *lesion, *held_out]
+
+
+def test_points_are_the_best_dice_and_the_rates_on_healthy_brains(tmp_path: Path, items: list[dict]) -> None:
+    entry = _run(tmp_path, items)
+    assert entry["default"] == "best_dice"
+    assert list(entry["points"]) == ["best_dice", *map(false_positive_point, (0.01, 0.05, 0.1))]
+    assert 0.5 < entry["points"]["best_dice"]["threshold"] <= 0.61
+    assert entry["points"]["best_dice"]["lesion_dice"] == 1.0
+    brain = np.concatenate([i["pred"][i["brain_mask"] > 0] for i in items if i["role"] == "healthy"])
+    for rate in (0.01, 0.05, 0.1):
+        point = entry["points"][false_positive_point(rate)]
+        share = (brain >= np.float32(point["threshold"])).mean()
+        assert rate - 2e-3 < share <= rate, "at most the rate, and less than two of a thousand voxels below it"
+        assert point["n"] == 4
+    assert (entry["settings"], entry["weights"]) == ({"min_max": False, "num_samples": 3}, "abc")
+
+
+def test_held_out_scans_are_measured_and_choose_nothing(tmp_path: Path, items: list[dict]) -> None:
+    entry = _run(tmp_path, items)
+    point = entry["points"]["healthy_fpr_0.1"]
+    held_out = [i["pred"][i["brain_mask"] > 0].numpy() for i in items if i["role"] == "held out"]
+    volumes = [(scores >= np.float32(point["threshold"])).sum() * 0.008 for scores in held_out]  # 2 mm voxels
+    assert point["false_positive_ml"]["mean"] == pytest.approx(np.mean(volumes), abs=0.005)
+    assert point["false_positive_ml"]["max"] == pytest.approx(max(volumes), abs=0.005)
+    assert point["false_positive_ml"]["n"] == 3
+    without = _run(tmp_path / "b", [i for i in items if i["role"] != "held out"])
+    assert [p["threshold"] for p in without["points"].values()] == [p["threshold"] for p in entry["points"].values()]
+    assert "false_positive_ml" not in without["points"]["best_dice"]
+
+
+def test_scores_of_healthy_scans_give_p_values_to_the_others(tmp_path: Path, items: list[dict]) -> None:
+    entry = _run(tmp_path, items)
+    assert len(entry["healthy_scores"]) == 4
+    rows = list(csv.DictReader((tmp_path / "out" / "calibration.csv").open()))
+    assert [row["p_value"] for row in rows if row["role"] == "lesion"] == ["0.2", "0.2"], "1 / (4 + 1)"
+    assert {row["p_value"] for row in rows if row["role"] == "healthy"} == {""}
+    text = (tmp_path / "out" / "calibration.md").read_text()
+    assert "best_dice (default)" in text
+    assert re.search(r"\| held out +\| 3 ", text)
+
+
+def test_scaled_maps_get_no_healthy_points(tmp_path: Path, items: list[dict]) -> None:
+    entry = _run(tmp_path, items, settings={"min_max": True}, preset="paper")
+    assert list(entry["points"]) == ["best_dice"]
+    assert "healthy_scores" not in entry
+    with pytest.raises(InputError, match="healthy scans need `min_max: false`, and there is no lesion scan"):
+        _run(tmp_path / "b", items[:4], settings={"min_max": True})
+
+
+def test_without_lesions_the_lowest_rate_is_the_default_and_another_can_be_asked_for(tmp_path: Path, items: list[dict]) -> None:
+    assert _run(tmp_path, items[:4])["default"] == "healthy_fpr_0.01"
+    assert _run(tmp_path, items[:4], default="healthy_fpr_0.05")["default"] == "healthy_fpr_0.05"
+    with pytest.raises(InputError, match=r"`default` must be one of \['healthy_fpr_0.01', .*\], got 'best_dice'"):
+        _run(tmp_path, items[:4], default="best_dice")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rates": [0.0]}, r"`rates` must be in \(0, 1\), got \[0.0\]"), ({"rates": []}, "`rates` must be in")],
+)
+def test_wrong_options_are_named(tmp_path: Path, items: list[dict], options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _run(tmp_path, items, **options)
