@@ -24,6 +24,7 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         noise: `simplex` or `gaussian`.
         timestep: one fixed timestep instead of random ones.
         seed: one fixed noise seed instead of random ones.
+        shared_noise: one field for all slices of a call, as the paper has it, instead of one each.
         octaves: octaves of the simplex noise.
         persistence: amplitude ratio of neighbouring octaves.
         frequency: first wave length of the simplex noise, pixels.
@@ -39,6 +40,7 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         noise: NoiseKind | str = NoiseKind.SIMPLEX,
         timestep: int | None = None,
         seed: int | None = None,
+        shared_noise: bool = False,
         octaves: int = 6,
         persistence: float = 0.8,
         frequency: int = 64,
@@ -51,14 +53,15 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         self.noise = NoiseKind(noise)
         self.timestep = timestep
         self.seed = seed
+        self.shared_noise = shared_noise
         self.options: dict[str, Any] = {"octaves": octaves, "persistence": persistence, "frequency": frequency}
 
     def get_noise(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a field per slice, [B, 1, H, W]."""
+        """Return a field per slice, or the same one for all, [B, 1, H, W]."""
         seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
         shape = (images.shape[-2], images.shape[-1])
-        noise = make_noise(self.noise, images.shape[0], 1, shape, seed, **self.options)
-        return noise.to(images)
+        noise = make_noise(self.noise, 1 if self.shared_noise else images.shape[0], 1, shape, seed, **self.options)
+        return noise.to(images).expand(images.shape[0], -1, -1, -1)
 
     def get_timesteps(self, images: torch.Tensor) -> torch.Tensor:
         """Return the timesteps [B]."""

@@ -52,3 +52,17 @@ def test_missing_weights_are_told_with_what_there_is(tmp_path: Path) -> None:
     weights = ModalityWeights(torch.nn.Linear(1, 1), tmp_path)
     with pytest.raises(InputError, match=r"model_t2\.pt: there are no weights for t2 scans \(the folder holds model\.pt\)"):
         weights.use("t2")
+
+
+def test_another_network_gets_the_weights_and_our_own_stays(tmp_path: Path) -> None:
+    _save(tmp_path / "model.pt", 1.0)
+    _save(tmp_path / "model_t2.pt", 2.0)
+    own, other = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    weights = ModalityWeights(own, tmp_path)
+    weights.use("t1")
+    weights.put_into(other, "t2")
+    assert (own.weight.item(), other.weight.item()) == (1.0, 2.0)
+    weights.put_into(own, "t2")
+    assert own.weight.item() == 2.0
+    assert weights.use("t1")["file"] == "model.pt"
+    assert own.weight.item() == 1.0
