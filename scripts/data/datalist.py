@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.data.leaks import drop_duplicates
-from scripts.data.records import DatasetRecord, Role, load_record, load_records
+from scripts.data.records import BrainMask, DatasetRecord, Role, load_record, load_records
 from scripts.data.split_csv import read_column, read_split, resolve_path
 from scripts.errors import InputError
 
-__all__ = ["load_datalist", "load_datalists"]
+__all__ = ["listed_subjects", "load_datalist", "load_datalists"]
 
 FILE_KEYS = ("image", "brain_mask", "label")
 PATH_COLUMNS = ("img_path", "mask_path", "seg_path")
@@ -34,11 +34,13 @@ def load_datalist(
     fold: int = 0,
     records_dir: str | Path | None = None,
     limit: int | None = None,
+    keep_duplicates: bool = False,
 ) -> list[Item]:
     """Load one split of one data set; every path is checked, no image is opened.
 
     Rows that name the same image again are dropped with a warning. If the record has a list of the subjects with this
-    modality, the other subjects are left out.
+    modality, the other subjects are left out; so are rows with nothing in the column `t2_path` where there is one,
+    which else names the image of that modality.
 
     Args:
         dataset_dir: `DATA_DIR`, the folder that holds `Train`, `Test` and `splits`.
@@ -48,6 +50,7 @@ def load_datalist(
         fold: fold number, for splits that have folds.
         records_dir: folder of the records; by default the one that belongs to this package.
         limit: number of cases to keep, from the top; all by default.
+        keep_duplicates: whether rows that name the same image again stay, as they were published.
 
     Returns:
         A dict per case with the paths `image`, `brain_mask` and, if there is a segmentation, `label`; `case` (the
@@ -64,14 +67,36 @@ def load_datalist(
     record.check_modality(modality)
     root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
     if not root.is_dir():
-        fix = "Set `dataset_dir` to the folder that holds Train, Test and splits"
+        fix = (
+            "Give --dataset_dir the folder that holds Train, Test and splits, or set DATA_DIR in the environment or in "
+            "a file .env"
+        )
         raise InputError("`dataset_dir` is not a folder", path=root, fix=fix)
     source = _split_csv(root, record, split, fold)
     rows = _available(read_split(source, required=_required(record)), root, record, modality, source=source)
-    items = drop_duplicates([_item(row, root, record, modality, source=source) for row in rows], source=source)[:limit]
+    items = [_item(row, root, record, modality, source=source) for row in rows]
+    items = (items if keep_duplicates else drop_duplicates(items, source=source))[:limit]
     _check_cases(items, source=source)
     _check_files(items, source=source)
     return items
+
+
+def listed_subjects(dataset_dir: str | Path, record: DatasetRecord, split: str, *, fold: int = 0) -> list[str]:
+    """Return the `subject` of every row of a split, without a look at the images; none if its CSV is not there.
+
+    Args:
+        dataset_dir: `DATA_DIR`.
+        record: the data set.
+        split: a split of the record.
+        fold: fold number, for splits that have folds.
+
+    Raises:
+        InputError: if the CSV is no table or lacks the column of the subjects.
+    """
+    path = Path(dataset_dir).expanduser() / "splits" / record.split_pattern(split).format(fold=fold)
+    if not path.is_file():
+        return []
+    return [_subject(row, record) for row in read_split(path, required={record.subject_column: "the person"})]
 
 
 def load_datalists(
@@ -83,6 +108,7 @@ def load_datalists(
     fold: int = 0,
     records_dir: str | Path | None = None,
     limit: int | None = None,
+    keep_duplicates: bool = False,
 ) -> list[Item]:
     """Load one split of several data sets, one after the other.
 
@@ -96,13 +122,16 @@ def load_datalists(
         fold: fold number, for splits that have folds.
         records_dir: folder of the records.
         limit: number of cases to keep of each set.
+        keep_duplicates: whether rows that name the same image again stay.
 
     Raises:
         InputError: as `load_datalist`, or if no set is named, or one twice.
     """
     items = []
     for record in load_records(datasets, records_dir=records_dir):
-        items += load_datalist(dataset_dir, record, split, modality=modality, fold=fold, limit=limit)
+        items += load_datalist(
+            dataset_dir, record, split, modality=modality, fold=fold, limit=limit, keep_duplicates=keep_duplicates
+        )
     columns = dict.fromkeys(column for item in items for column in item["attributes"])
     return [{**item, "attributes": dict.fromkeys(columns, "") | item["attributes"]} for item in items]
 
@@ -129,6 +158,8 @@ def _required(record: DatasetRecord) -> dict[str, str]:
         "mask_path": "the path of its brain mask",
         record.subject_column: "the name of the person",
     }
+    if record.brain_mask is BrainMask.NONZERO:
+        del required["mask_path"]
     if record.role is Role.LESION:
         required["seg_path"] = "the path of its segmentation, which every case of a lesion set needs"
     return required
@@ -137,6 +168,9 @@ def _required(record: DatasetRecord) -> dict[str, str]:
 def _available(
     rows: list[dict[str, str]], root: Path, record: DatasetRecord, modality: str, *, source: Path
 ) -> list[dict[str, str]]:
+    column = f"{modality}_path"
+    if modality != record.modalities[0] and column in rows[0]:
+        return _with_modality(rows, [row for row in rows if row[column]], modality, source=source, by=column)
     if modality not in record.availability:
         return rows
     path = root / "splits" / record.availability[modality]
@@ -145,16 +179,25 @@ def _available(
         raise InputError("CSV not found", path=path, fix=fix)
     available = {record.stem(value) for value in read_column(path)}
     kept = [row for row in rows if record.stem(row["img_path"]) in available]
+    return _with_modality(rows, kept, modality, source=source, by=path.name)
+
+
+def _with_modality(
+    rows: list[dict[str, str]], kept: list[dict[str, str]], modality: str, *, source: Path, by: str
+) -> list[dict[str, str]]:
     if not kept:
-        raise InputError(f"none of its {len(rows)} subjects has {modality} according to {path.name}", path=source)
+        raise InputError(f"none of its {len(rows)} subjects has {modality} according to {by}", path=source)
     if len(kept) < len(rows):
         logger.info("%s: left out %d row(s) without %s", source, len(rows) - len(kept), modality)
     return kept
 
 
 def _item(row: dict[str, str], root: Path, record: DatasetRecord, modality: str, *, source: Path) -> Item:
-    image = record.image_path(row["img_path"], modality)
-    entries = (image, row["mask_path"], row.get("seg_path", ""))
+    first = modality == record.modalities[0]
+    named = "" if first else row.get(f"{modality}_path", "")
+    image = named or record.image_path(row["img_path"], modality)
+    entries = (image, row.get("mask_path", ""), row.get("seg_path", ""))
+    paths_of_others = {f"{name}_path" for name in record.modalities[1:]}
     paths = {
         key: str(resolve_path(root, entry, source=source))
         for key, entry in zip(FILE_KEYS, entries, strict=True)
@@ -163,15 +206,21 @@ def _item(row: dict[str, str], root: Path, record: DatasetRecord, modality: str,
     return {
         **paths,
         "case": record.stem(row["img_path"]),
-        "subject": f"{record.subject_source or record.name}/{record.stem(row[record.subject_column])}",
+        "subject": _subject(row, record),
         "dataset": record.name,
         "modality": modality,
-        "attributes": {column: value for column, value in row.items() if column not in PATH_COLUMNS},
+        "attributes": {
+            column: value for column, value in row.items() if column not in {*PATH_COLUMNS, *paths_of_others}
+        },
     }
 
 
+def _subject(row: dict[str, str], record: DatasetRecord) -> str:
+    return f"{record.subject_source or record.name}/{record.stem(row[record.subject_column])}"
+
+
 def _check_cases(items: list[Item], *, source: Path) -> None:
-    counts = Counter(item["case"] for item in items)
+    counts = Counter(case for case, _ in {(item["case"], item["image"]) for item in items})
     repeated = sorted(case for case, count in counts.items() if count > 1)
     if repeated:
         what = f"different images have the same file name: {', '.join(repeated[:NUM_NAMED])}"

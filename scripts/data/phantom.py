@@ -144,6 +144,7 @@ def _write_subject(
     row = {
         "img_name": name if is_lesion else f"{name}_{first}.nii.gz",
         "age": str(20 + crc32(head.encode()) % 60),
+        "sex": "fm"[crc32(head.encode()) // 60 % 2],
         "label": str(int(is_lesion)),
         "img_path": img_path,
         "mask_path": f"/{record.folder}/mask/{name}_mask.nii.gz",

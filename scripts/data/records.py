@@ -5,6 +5,7 @@ A record is one YAML file in `configs/datasets`, so that a data set is added wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +15,7 @@ from scripts.data.record_fields import Fields, load_yaml_mapping
 from scripts.errors import InputError
 from scripts.paths import bundle_root
 
-__all__ = ["DatasetRecord", "Role", "Split", "available_records", "load_record", "load_records"]
+__all__ = ["BrainMask", "DatasetRecord", "Role", "Split", "available_records", "load_record", "load_records"]
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii")
 
@@ -24,6 +25,13 @@ class Role(StrEnum):
 
     HEALTHY = "healthy"
     LESION = "lesion"
+
+
+class BrainMask(StrEnum):
+    """Where the brain mask of a case is: in a file of its own, or in the image, as its voxels other than 0."""
+
+    FILE = "file"
+    NONZERO = "nonzero"
 
 
 class Split(StrEnum):
@@ -50,6 +58,8 @@ class DatasetRecord:
             modality folders), `{stem}` (file name without modality and extension), `{modality}` and `{ext}`.
         subject_column: CSV column that tells which cases show the same person.
         subject_source: data set that the names in `subject_column` belong to; the set itself if empty.
+        brain_mask: file, which every case must have, or nonzero: the images are skull-stripped, and the CSV files may
+            leave `mask_path` out.
         licence: terms under which the images may be used.
         citation: what to cite.
     """
@@ -64,6 +74,7 @@ class DatasetRecord:
     derived_path: str = "{parent}/{modality}/{stem}_{modality}{ext}"
     subject_column: str = "img_name"
     subject_source: str = ""
+    brain_mask: BrainMask = BrainMask.FILE
     licence: str = "not stated"
     citation: str = "not stated"
 
@@ -88,7 +99,7 @@ class DatasetRecord:
             raise InputError(f"`modality` must be one of {names} for {self.name}, got {modality!r}")
 
     def stem(self, file_name: str) -> str:
-        """Return the name of a file without folders, NIfTI extension and modality suffix."""
+        """Return the name of a file without folders, NIfTI extension and modality suffix (`_t1`, BIDS `_T1w`)."""
         stem, _ = self._split_name(file_name)
         return stem
 
@@ -108,11 +119,7 @@ class DatasetRecord:
     def _split_name(self, file_name: str) -> tuple[str, str]:
         name = PurePosixPath(file_name.replace("\\", "/")).name
         ext = next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
-        stem = name.removesuffix(ext)
-        for modality in self.modalities:
-            if stem.endswith(f"_{modality}"):
-                return stem.removesuffix(f"_{modality}"), ext
-        return stem, ext
+        return re.sub(rf"_({'|'.join(self.modalities)})w?$", "", name.removesuffix(ext), flags=re.IGNORECASE), ext
 
 
 def load_record(name_or_path: str | Path, *, records_dir: str | Path | None = None) -> DatasetRecord:
@@ -197,6 +204,7 @@ def _read_record(path: Path) -> DatasetRecord:
         ),
         subject_column=fields.text("subject_column", default=DatasetRecord.subject_column),
         subject_source=fields.text("subject_source", default=fields.text("name")),
+        brain_mask=BrainMask(fields.text("brain_mask", default=BrainMask.FILE, choices=tuple(BrainMask))),
         licence=fields.text("licence", default=DatasetRecord.licence),
         citation=fields.text("citation", default=DatasetRecord.citation),
     )

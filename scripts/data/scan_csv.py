@@ -11,7 +11,7 @@ from scripts.data.scan_files import check_file
 from scripts.data.split_csv import read_split
 from scripts.errors import InputError
 
-__all__ = ["csv_items"]
+__all__ = ["csv_items", "csv_labels"]
 
 # How names and paths of any set in DATA_DIR are put together: …/t1/x_t1.nii.gz, …/t2/x_t2.nii.gz.
 _LAYOUT = DatasetRecord(name="CSV", folder=".", role=Role.HEALTHY, modalities=tuple(Modality), splits={})
@@ -74,3 +74,19 @@ def _locate(entry: str, *, source: Path) -> Path | None:
     candidates = [given] if given.is_absolute() else []
     candidates += [root / text.lstrip("/") for root in source.absolute().parents[:2]]
     return next((path for path in candidates if path.exists()), None)
+
+
+def csv_labels(path: Path) -> dict[str, str]:
+    """Return the lesion label (`seg_path`) of every scan (`img_path`) that a CSV names one for, as absolute paths.
+
+    Args:
+        path: the CSV, as for `csv_items`.
+
+    Raises:
+        InputError: if the CSV cannot be read or names a file that does not exist.
+    """
+    rows = read_split(path, required={"img_path": "the path of the scan"})
+    labelled = [row for row in rows if row.get("seg_path")]
+    scans = [str(_existing(row["img_path"], "scan", source=path)) for row in labelled]
+    labels = [str(_existing(row["seg_path"], "lesion label", source=path)) for row in labelled]
+    return dict(zip(scans, labels, strict=True))

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from scripts.workflows.cohort import Cohort
+from scripts.workflows.experiment import Experiment
+from scripts.workflows.preprocess import Preprocess
 
-__all__ = ["Cohort"]
+__all__ = ["Cohort", "Experiment", "Preprocess"]

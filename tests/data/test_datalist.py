@@ -210,7 +210,7 @@ def test_linked_folders_are_followed(tree: Path, tmp_path: Path) -> None:
 
 
 def test_invalid_arguments_are_answered_before_anything_is_read(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere: `dataset_dir` is not a folder\. Set `dataset_dir` to the folder"):
+    with pytest.raises(InputError, match=r"nowhere: `dataset_dir` is not a folder\. Give --dataset_dir the folder that"):
         load_datalist(tmp_path / "nowhere", "IXI", "train")
     with pytest.raises(InputError, match="`modality` must be one of t1, t2 for IXI, got 'flair'"):
         load_datalist(tree, "IXI", "train", modality="flair")

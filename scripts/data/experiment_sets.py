@@ -1,0 +1,138 @@
+"""What an experiment validates and tests on: the splits of many data sets, as far as they are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.data.datalist import listed_subjects, load_datalist
+from scripts.data.leaks import drop_leaks
+from scripts.data.records import DatasetRecord, Split, load_records
+from scripts.errors import InputError
+
+__all__ = ["ExperimentSets", "SkippedSplit", "load_experiment"]
+
+Item = dict[str, Any]
+logger = logging.getLogger(__name__)
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class SkippedSplit:
+    """A split of a data set that an experiment goes without, and why."""
+
+    dataset: str
+    split: str
+    reason: str
+
+
+@dataclass
+class ExperimentSets:
+    """The cases of an experiment.
+
+    Attributes:
+        datasets: names of the data sets in the order in which they were asked for.
+        val: cases to choose thresholds on.
+        test: cases to report on.
+        skipped: what is not there.
+        trained_on: subjects of `val` and `test` that are in the training split too.
+    """
+
+    datasets: list[str]
+    val: list[Item] = field(default_factory=list)
+    test: list[Item] = field(default_factory=list)
+    skipped: list[SkippedSplit] = field(default_factory=list)
+    trained_on: list[str] = field(default_factory=list)
+
+
+def load_experiment(
+    dataset_dir: str | Path,
+    datasets: Sequence[str | Path | DatasetRecord] | str,
+    *,
+    modality: str,
+    fold: int = 0,
+    limit: int | None = None,
+    train_datasets: Sequence[str | Path | DatasetRecord] | str = (),
+    keep_published_splits: bool = False,
+    records_dir: str | Path | None = None,
+) -> ExperimentSets:
+    """Load validation and test splits of several data sets; what is absent is skipped with a warning that says why.
+
+    Absent means: the set has no such split or modality, or its split CSV or image folder is not in `dataset_dir`. A CSV
+    that names missing files is an error, as it is for `load_datalist`.
+
+    Args:
+        dataset_dir: `DATA_DIR`.
+        datasets: records of the sets, or their names.
+        modality: t1 or t2.
+        fold: fold number, for splits that have folds.
+        limit: number of cases to keep of each set and split.
+        train_datasets: what the network was trained on; subjects of its training split that turn up here are named in
+            a warning. They stay: a model has seen them, which the reader must judge.
+        keep_published_splits: keep repeated rows, and subjects in validation that are in test too; by default both are
+            dropped.
+        records_dir: folder of the records.
+
+    Raises:
+        InputError: if no test split is there, or a split that is there cannot be used.
+    """
+    records = load_records(datasets, records_dir=records_dir)
+    sets = ExperimentSets([record.name for record in records])
+    for record in records:
+        for split, items in ((Split.VAL, sets.val), (Split.TEST, sets.test)):
+            reason = _absence(Path(dataset_dir), record, split, modality)
+            if reason:
+                sets.skipped.append(SkippedSplit(record.name, str(split), reason))
+                logger.warning("skipped %s (%s): %s", record.name, split, reason)
+            else:
+                items += load_datalist(
+                    dataset_dir,
+                    record,
+                    split,
+                    modality=modality,
+                    fold=fold,
+                    limit=limit,
+                    keep_duplicates=keep_published_splits,
+                )
+    if not sets.test:
+        reasons = "; ".join(f"{one.dataset}: {one.reason}" for one in sets.skipped if one.split == Split.TEST)
+        raise InputError(f"no test split is there ({reasons})", path=dataset_dir, fix="Check dataset_dir and datasets.")
+    if not keep_published_splits:
+        sets.val = drop_leaks([], sets.val, sets.test)[1]
+    sets.trained_on = _trained_on(dataset_dir, train_datasets, sets, fold, records_dir)
+    return sets
+
+
+def _absence(root: Path, record: DatasetRecord, split: Split, modality: str) -> str:
+    """Return why a split cannot be loaded, empty if it may be."""
+    if modality not in record.modalities:
+        return f"the set has no {modality}"
+    if split not in record.splits:
+        return f"the set has no {split} split"
+    pattern = record.splits[split]
+    if not list((root / "splits").glob(pattern.replace("{fold}", "*"))):
+        return f"splits/{pattern} is not there"
+    return "" if (root / record.folder).is_dir() else f"{record.folder} is not there"
+
+
+def _trained_on(
+    dataset_dir: str | Path,
+    train_datasets: Sequence[str | Path | DatasetRecord] | str,
+    sets: ExperimentSets,
+    fold: int,
+    records_dir: str | Path | None,
+) -> list[str]:
+    """Return, and warn of, the subjects that the network was trained on."""
+    found: list[str] = []
+    for record in load_records(train_datasets, records_dir=records_dir) if train_datasets else []:
+        if Split.TRAIN not in record.splits:
+            continue
+        trained = set(listed_subjects(dataset_dir, record, Split.TRAIN, fold=fold))
+        found += sorted({item["subject"] for item in (*sets.val, *sets.test)} & trained)
+    if found:
+        named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+        logger.warning("%d subject(s) here are in the training split of fold %s: %s", len(found), fold, named)
+    return found

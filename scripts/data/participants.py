@@ -1,0 +1,81 @@
+"""Age, sex and group of the people in a data set, from the table that BIDS calls `participants.tsv`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from scripts.errors import InputError
+
+__all__ = ["find_participants", "read_participants"]
+
+FILE_NAME = "participants.tsv"
+_ID_COLUMNS = ("participant_id", "subject", "subject_id", "img_name", "id")
+_COLUMNS = {"age": ("age", "age_years"), "sex": ("sex", "gender"), "group": ("group", "diagnosis")}
+_UNKNOWN = ("", "n/a", "na", "nan", "none", "unknown")
+_SEX = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
+
+
+def find_participants(folder: object) -> str | None:
+    """Return the path of `participants.tsv` in a folder or the one above, as text; None where there is none.
+
+    Args:
+        folder: the data set's folder; anything else has no table.
+    """
+    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
+        return None
+    root = Path(folder).absolute()
+    return next((str(path / FILE_NAME) for path in (root, root.parent) if (path / FILE_NAME).is_file()), None)
+
+
+def read_participants(path: str | Path) -> dict[str, dict[str, str]]:
+    """Return `age` (a number, or empty), `sex` (f, m, or empty) and `group` of every person in a table.
+
+    Args:
+        path: a file separated by tabs (`.tsv`) or commas, with a header. The person stands in `participant_id`, with or
+            without `sub-`; `gender` and `diagnosis` are taken for `sex` and `group`.
+
+    Returns:
+        The facts by the person's name without `sub-`.
+
+    Raises:
+        InputError: if the file cannot be read, has no column that names the persons, or names one twice.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            header = [name.strip().lower() for name in reader.fieldnames or []]
+            rows = [dict(zip(header, map(_text, row.values()), strict=False)) for row in reader]
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"the table of participants cannot be read ({error})", path=path) from error
+    column = next((name for name in _ID_COLUMNS if name in header), None)
+    if column is None:
+        found = ", ".join(header) or "none"
+        what = f"no column names the participants; columns found: {found}"
+        raise InputError(what, path=path, fix="Add the column participant_id")
+    facts: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = row[column].removeprefix("sub-")
+        if name in facts:
+            raise InputError(f"participant {row[column]!r} stands there twice", path=path, fix="Keep one line a person")
+        if name:
+            facts[name] = _facts(row)
+    return facts
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _facts(row: dict[str, str]) -> dict[str, str]:
+    found = {key: next((row[name] for name in names if _known(row.get(name))), "") for key, names in _COLUMNS.items()}
+    try:
+        float(found["age"])
+    except ValueError:
+        found["age"] = ""
+    return {**found, "sex": _SEX.get(found["sex"].lower(), "")}
+
+
+def _known(value: str | None) -> bool:
+    return value is not None and value.lower() not in _UNKNOWN

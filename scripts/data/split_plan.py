@@ -1,0 +1,137 @@
+"""Divide people into folds, validation and test, alike in age and sex."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from scripts.data.records import Role
+from scripts.errors import InputError
+
+__all__ = ["Person", "SplitPlan", "plan_splits", "strata"]
+
+AGE_BINS = (4, 3, 2, 1)
+REST = "rest"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who was scanned, once or several times.
+
+    Attributes:
+        name: of the person.
+        age: in years, None where unknown.
+        sex: f, m, or empty where unknown.
+    """
+
+    name: str
+    age: float | None = None
+    sex: str = ""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Who is in which split, by name; no one is in two.
+
+    Attributes:
+        test: the test set, empty if there is none.
+        folds: training and validation of each fold; of a lesion set one fold without training.
+    """
+
+    test: tuple[str, ...]
+    folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = field(default_factory=tuple)
+
+
+def plan_splits(
+    persons: Sequence[Person],
+    *,
+    role: str = Role.HEALTHY,
+    num_folds: int = 5,
+    test_share: float = 0.15,
+    val_share: float = 0.3,
+    seed: int = 3141,
+) -> SplitPlan:
+    """Divide people: a healthy set into a test set and folds of the others, a lesion set into validation and test.
+
+    Age and sex are spread evenly as far as they are known and there are people enough (see `strata`).
+
+    Args:
+        persons: who is there, none twice.
+        role: healthy or lesion.
+        num_folds: folds of a healthy set; everyone outside the test set is in the validation of one of them. 1 makes
+            one fold with `val_share` of them for validation.
+        test_share: share of the people in the test set of a healthy set, 0 for no test set.
+        val_share: share of the people in the validation set of a lesion set, or of a single fold.
+        seed: the same seed gives the same splits, in whatever order the people come.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: if a number is out of its range, or there are too few people for it.
+    """
+    if isinstance(num_folds, bool) or not isinstance(num_folds, int) or num_folds < 1:
+        raise InputError(f"`num_folds` must be a number from 1 on, got {num_folds!r}")
+    people = sorted(persons, key=lambda person: person.name)
+    if role == Role.LESION:
+        test, val = _divide(people, val_share, seed, argument="val_share")
+        return SplitPlan(_names(test), (((), _names(val)),))
+    pool, test = _divide(people, test_share, seed, argument="test_share") if test_share else (people, [])
+    if num_folds == 1:
+        train, val = _divide(pool, val_share, seed, argument="val_share")
+        return SplitPlan(_names(test), ((_names(train), _names(val)),))
+    if num_folds > len(pool):
+        fix = f"Use --num_folds {len(pool)} or fewer, or a smaller --test_share" if len(pool) > 1 else "Add scans"
+        raise InputError(f"{len(pool)} people outside the test set are too few for {num_folds} folds", fix=fix)
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    parts = splitter.split(np.zeros(len(pool)), strata(pool, num_folds))
+    folds = [tuple(_names([pool[index] for index in indices]) for indices in part) for part in parts]
+    return SplitPlan(_names(test), tuple((train, val) for train, val in folds))
+
+
+def strata(persons: Sequence[Person], smallest: int) -> list[str]:
+    """Return a stratum for each person: sex and age group, as fine as every stratum has `smallest` members.
+
+    Age groups are quarters, thirds or halves of those whose age is known. People whose stratum stays too small share
+    one; if that is too small still, they join the largest.
+
+    Args:
+        persons: who is there.
+        smallest: least number of members.
+    """
+    ages = np.array([math.nan if person.age is None else person.age for person in persons], dtype=float)
+    known = ages[np.isfinite(ages)]
+    found: list[str] = []
+    for bins in AGE_BINS:
+        edges = np.quantile(known, np.arange(1, bins) / bins) if len(known) else np.array([])
+        groups = ["?" if math.isnan(age) else str(np.searchsorted(edges, age, side="right")) for age in ages]
+        found = [f"{person.sex or '?'}{group}" for person, group in zip(persons, groups, strict=True)]
+        if min(Counter(found).values(), default=0) >= smallest:
+            return found
+    counts = Counter(found)
+    found = [name if counts[name] >= smallest else REST for name in found]
+    counts = Counter(found)
+    largest = counts.most_common(1)[0][0] if counts else REST
+    return [largest if name == REST and counts[REST] < smallest else name for name in found]
+
+
+def _divide(people: list[Person], share: float, seed: int, *, argument: str) -> tuple[list[Person], list[Person]]:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise InputError(f"`{argument}` must lie between 0 and 1, got {share!r}")
+    if len(people) < 2:
+        raise InputError(f"{len(people)} people are too few to be divided", fix="Add scans of other people")
+    taken = min(max(1, round(share * len(people))), len(people) - 1)
+    smallest = max(2, math.ceil(len(people) / min(taken, len(people) - taken)))
+    groups = strata(people, smallest)
+    many = len(set(groups)) <= min(taken, len(people) - taken) and min(Counter(groups).values()) > 1
+    rest, part = train_test_split(people, test_size=taken, stratify=groups if many else None, random_state=seed)
+    return rest, part
+
+
+def _names(people: Sequence[Person]) -> tuple[str, ...]:
+    return tuple(sorted(person.name for person in people))

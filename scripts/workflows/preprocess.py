@@ -1,0 +1,179 @@
+"""Bring a raw data set into the layout of `DATA_DIR`, case by case and several at a time."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk  # noqa: N813
+import torch
+from tqdm import tqdm
+
+from scripts.data import Role
+from scripts.errors import InputError
+from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
+from scripts.report.tables import replacing
+from scripts.workflows.preprocess_case import CaseSteps
+from scripts.workflows.preprocess_files import CaseFiles
+
+__all__ = ["Preprocess"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+_PARENTS = {Role.HEALTHY: "Train", Role.LESION: "Test"}
+
+
+@dataclass(kw_only=True)
+class Preprocess:
+    """Write `Train/<set>/{t1,t2,mask}` or `Test/<set>/{t1,t2,mask,seg}` from raw scans.
+
+    Cases that are finished are skipped, one that fails does not stop the others. In `quality/` of the set: a picture of
+    each scan, `index.html`, `preprocessing.csv` and a JSON file a case.
+
+    Args:
+        cases: from `find_raw_cases`.
+        dataset: name of the set.
+        dataset_dir: `DATA_DIR`, made if missing.
+        preparation: from a raw scan to MNI world on its own grid.
+        resampling: onto the output grid.
+        role: healthy or lesion; None takes lesion if any case has a label.
+        participants: a table of age, sex and group to copy beside the scans.
+        parameters: what to note beside the results.
+        num_workers: cases at a time, each in a process of its own; 0 and 1 stay in this one.
+        overwrite: whether finished cases are done again, and foreign files replaced.
+        progress: whether to show a progress bar over the cases.
+
+    Raises:
+        InputError: if the name or the role cannot be used.
+    """
+
+    cases: Sequence[Mapping[str, Any]]
+    dataset: str | None
+    dataset_dir: str
+    preparation: Callable
+    resampling: Callable
+    role: str | None = None
+    participants: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    num_workers: int = 1
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the name and the role."""
+        name = str(self.dataset or "")
+        if not name or not name.replace("-", "").replace("_", "").isalnum():
+            raise InputError(
+                f"`dataset` must be a name of letters, digits, - and _, got {self.dataset!r}",
+                fix="Give --dataset the name of the set",
+            )
+        if self.role is None:
+            labelled = any("label" in scan for case in self.cases for scan in case["scans"])
+            self.role = Role.LESION if labelled else Role.HEALTHY
+        if self.role not in list(Role):
+            raise InputError(f"`role` must be one of {', '.join(Role)}, got {self.role!r}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the set."""
+        return Path(self.dataset_dir).expanduser() / _PARENTS[Role(str(self.role))] / str(self.dataset)
+
+    def run(self) -> list[Row]:
+        """Run the cases.
+
+        Returns:
+            A row for each scan, as `CaseSteps.run` gives them, in the order of the cases.
+
+        Raises:
+            InputError: at the end, if a scan is not there.
+        """
+        steps = CaseSteps(
+            preparation=self.preparation,
+            resampling=self.resampling,
+            folder=self.folder,
+            parameters=self.parameters,
+            overwrite=self.overwrite,
+        )
+        found = {case["case"]: self._finished(case) for case in self.cases}
+        todo = [case for case in self.cases if found[case["case"]] is None]
+        if len(todo) < len(self.cases):
+            logger.info("skipped %d finished case(s); --overwrite true does them again", len(self.cases) - len(todo))
+        with tqdm(total=len(todo), unit="case", disable=not self.progress) as bar:
+            for name, rows in self._results(steps, todo):
+                found[name] = rows
+                bar.set_description(name)
+                bar.update()
+        rows = [row for case in self.cases for row in found[case["case"]] or []]
+        self._report(rows)
+        bad = [f"{row['case']} ({row['modality']})" for row in rows if row["status"] != "ok"]
+        if bad:
+            fix = f"The reasons stand above and in {self.folder / 'quality' / 'preprocessing.csv'}"
+            raise InputError(f"{len(bad)} of {len(rows)} scans were left out: {', '.join(bad)}", fix=fix)
+        return rows
+
+    def _finished(self, case: Mapping[str, Any]) -> list[Row] | None:
+        files = CaseFiles(self.folder, case["case"])
+        if self.overwrite or not files.is_finished([scan["image"] for scan in case["scans"]]):
+            return None
+        record = files.read_record()
+        before = record.get("parameters", {})
+        changed = sorted(name for name, value in self.parameters.items() if before.get(name) != value)
+        if changed:
+            logger.warning("%s: finished earlier with another %s.", case["case"], ", ".join(changed))
+        return record["scans"]
+
+    def _results(
+        self, steps: CaseSteps, cases: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[str, list[Row]]]:
+        if int(self.num_workers) < 2:
+            yield from ((case["case"], steps.run(case)) for case in cases)
+            return
+        # A fresh interpreter each: a fork would inherit the locks of torch's and ITK's threads.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(int(self.num_workers), mp_context=context, initializer=_one_thread) as pool:
+            waiting = {pool.submit(steps.run, case): case for case in cases}
+            for future in as_completed(waiting):
+                case = waiting[future]
+                try:
+                    yield case["case"], future.result()
+                except BrokenProcessPool:
+                    yield case["case"], _lost(case)
+
+    def _report(self, rows: Sequence[Row]) -> None:
+        quality = self.folder / "quality"
+        write_preprocessing_table(quality / "preprocessing.csv", rows)
+        write_preprocessing_page(quality / "index.html", rows, title=f"Preprocessing of {self.dataset}")
+        if self.participants:
+            with replacing(self.folder / "participants.tsv") as temporary:
+                shutil.copyfile(self.participants, temporary)
+        counts = Counter(row["status"] for row in rows)
+        told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
+        lines = [
+            f"  {row['case']} ({row['modality']}): {row['status']}: {'; '.join(row['reasons'])}"
+            for row in rows
+            if row["status"] != "ok"
+        ]
+        logger.info("%s: %d scans: %s; %s\n%s", self.folder, len(rows), told, quality / "index.html", "\n".join(lines))
+
+
+def _one_thread() -> None:
+    """Keep a worker to one core, so that workers do not wait for each other."""
+    torch.set_num_threads(1)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _lost(case: Mapping[str, Any]) -> list[Row]:
+    told = "a process ended without a word, perhaps for want of memory: use a smaller --num_workers"
+    facts = {name: case[name] for name in ("case", "subject", "session")}
+    return [
+        {**facts, "modality": scan["modality"], "input": scan["image"], "status": "failed", "reasons": [told]}
+        for scan in case["scans"]
+    ]

@@ -1,0 +1,146 @@
+"""Bring the scans of one case onto the template grid and write them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.errors import InputError, reason
+from scripts.handlers.scan_volumes import as_volume, grid_of
+from scripts.transforms import ScanRefused
+from scripts.transforms.align_case import T1_TO_TEMPLATE
+from scripts.transforms.notes import read_notes
+from scripts.workflows.preprocess_files import CaseFiles, draw_case_picture, scaled, write_volume
+
+__all__ = ["CaseSteps"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseSteps:
+    """The way of a case from its raw scans to files; it can be sent to another process.
+
+    Args:
+        preparation: what brings a scan to MNI world on its own grid: loading, brain extraction, alignment, checks.
+        resampling: what brings image, mask and label onto the output grid.
+        folder: of the data set, such as DATA_DIR/Train/NAME.
+        parameters: what to note beside the results.
+        overwrite: whether files that this command did not write may be replaced.
+    """
+
+    preparation: Callable[[dict[str, Any]], dict[Any, Any]]
+    resampling: Callable[[dict[Any, Any]], dict[Any, Any]]
+    folder: Path
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+
+    def run(self, case: Mapping[str, Any]) -> list[Row]:
+        """Bring a case onto the grid, the T1 first; a scan that fails is told, not raised.
+
+        Args:
+            case: from `find_raw_cases`.
+
+        Returns:
+            A row for each scan: `case`, `subject`, `session`, `modality`, `input`, `status` (ok, refused or failed),
+            `reasons`, `warnings`, `files` (relative to the folder), `seconds` and what the steps noted.
+        """
+        files = CaseFiles(self.folder, case["case"])
+        rows: list[Row] = []
+        shared: dict[str, Any] = {}
+        for item in case["scans"]:
+            began = time.perf_counter()
+            row = {name: case[name] for name in ("case", "subject", "session")}
+            source = os.path.abspath(item["image"])
+            row |= {"modality": item["modality"], "input": source, "status": "ok", "reasons": []}
+            try:
+                row |= self._scan(item, files, shared)
+            except Exception as error:
+                first = reason(error)
+                row["status"] = "refused" if isinstance(first, ScanRefused) else "failed"
+                row["reasons"] = first.reasons if isinstance(first, ScanRefused) else [_words(first)]
+                shared.setdefault("failed", item["modality"])
+                if isinstance(first, ScanRefused):
+                    row |= self._refusal(first, files, item)
+                elif not isinstance(first, InputError):
+                    logger.error("%s: %s", case["case"], first, exc_info=error)
+            row["seconds"] = round(time.perf_counter() - began, 2)
+            rows.append(row)
+        files.write_record(rows, self.parameters)
+        return rows
+
+    def _scan(self, item: Mapping[str, Any], files: CaseFiles, shared: dict[str, Any]) -> Row:
+        if "failed" in shared:
+            raise InputError(f"the {shared['failed']} of this case could not be brought onto the grid")
+        self._check_free(files, item)
+        extra = {T1_TO_TEMPLATE: shared["way"]} if item["modality"] == "t2" and "way" in shared else {}
+        data = self.preparation({**item, **extra})
+        notes = read_notes(data)
+        title = f"{item['case']}: {notes.get('alignment', {}).get('method', '')}"
+        draw_case_picture(files.picture(item["modality"]), data, title=title)
+        if item["modality"] == "t1":
+            shared["way"] = notes["alignment"]["world_to_template"]
+        on_grid = self.resampling(data)
+        written = self._write(on_grid, files, item["modality"], shared)
+        return {**_facts(notes), "files": [path.relative_to(self.folder).as_posix() for path in written]}
+
+    def _check_free(self, files: CaseFiles, item: Mapping[str, Any]) -> None:
+        target = files.volume(item["modality"])
+        if target.is_file() and not self.overwrite and not files.record.is_file():
+            fix = "Choose another --dataset, or --overwrite true to replace it"
+            raise InputError("the file exists already, and not from this command", path=target, fix=fix)
+
+    def _write(
+        self, data: Mapping[Any, Any], files: CaseFiles, modality: str, shared: dict[str, Any]
+    ) -> list[Path]:
+        affine = grid_of(data["image"])
+        brain = as_volume(data["brain_mask"]) >= 0.5
+        if not brain.any():
+            raise InputError("no brain is left on the output grid", fix="Look at the picture; use --alignment always")
+        # One mask for the case, the T1's: the T2 shows nothing outside of it.
+        brain = shared.setdefault("brain", brain)
+        volumes = {modality: scaled(data["image"], brain)}
+        if "mask" not in shared:
+            volumes["mask"] = brain.astype(np.uint8)
+            shared["mask"] = True
+        if data.get("label") is not None and "seg" not in shared:
+            volumes["seg"] = (as_volume(data["label"]) >= 0.5).astype(np.uint8)
+            shared["seg"] = True
+        for kind, volume in volumes.items():
+            write_volume(files.volume(kind), volume, affine)
+        return [files.volume(kind) for kind in volumes]
+
+    def _refusal(self, refusal: ScanRefused, files: CaseFiles, item: Mapping[str, Any]) -> Row:
+        data: dict[Any, Any] = {**item, **refusal.data}
+        draw_case_picture(files.picture(item["modality"]), data, title=f"{item['case']}: refused")
+        return _facts(read_notes(data))
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _facts(notes: Mapping[str, Mapping[str, Any]]) -> Row:
+    """Return what the steps noted, under the names of the table's columns."""
+    brain, way, quality = (notes.get(name, {}) for name in ("brain_extraction", "alignment", "quality"))
+    checks = [check for check in quality.get("checks", []) if not check["passed"] and not check["fatal"]]
+    return {
+        "warnings": [check["text"] for check in checks],
+        "forced": bool(quality.get("forced")),
+        "brain_extraction": brain.get("method"),
+        "brain_volume_ml": brain.get("volume_ml"),
+        "alignment": way.get("method"),
+        "shift_mm": way.get("shift_mm"),
+        "overlap": way.get("overlap"),
+        "similarity": way.get("similarity"),
+        "world_to_template": way.get("world_to_template"),
+        "steps_seconds": notes.get("seconds", {}),
+    }
