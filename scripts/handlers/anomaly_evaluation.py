@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ from scripts.handlers.case_rows import RECONSTRUCTION, case_row, case_slices, op
 from scripts.handlers.case_store import CaseStore
 from scripts.handlers.engine_items import engine_items
 from scripts.handlers.evaluated_case import read_case
-from scripts.handlers.evaluation_figures import draw_case, draw_curves
+from scripts.handlers.evaluation_figures import draw_case, draw_curves, panel_point
 from scripts.handlers.evaluation_summary import mean_over_cases, summarize, summary_markdown
+from scripts.handlers.lesion_sizes import lesion_rows, size_markdown, size_rows
+from scripts.handlers.panel_choice import chosen_panels, read_panels
+from scripts.handlers.pooled_search import settle
+from scripts.handlers.processes import gathered
 from scripts.handlers.run_scores import Region, RunScores
 from scripts.handlers.thresholds import ThresholdsSource, read_thresholds
+from scripts.metrics.best_dice import DiceSearch
+from scripts.metrics.lesion_sizes import size_bins
 from scripts.report.command import portable_command
+from scripts.report.paper_table import table_of_summary, write_paper_table
 from scripts.report.tables import write_csv, write_json, write_text
 
 __all__ = ["AnomalyEvaluationHandler"]
 
+Points = Mapping[tuple[str, str], Mapping[str, float]]  # thresholds by name, of each data set and map
 _NOT_SCORES = (RECONSTRUCTION, "uncertainty", "brain_mask")
 
 
@@ -37,7 +46,11 @@ class AnomalyEvaluationHandler:
     Between iteration and end of the run the cases lie in a temporary folder inside `output_dir`.
 
     At the end of the run the folder holds `cases.csv` (a row per case and map), `slices.csv`, `summary.json`,
-    `summary.md`, `thresholds.json` (for `thresholds` of a later run), `pr_curve_DATASET.png` and `panels/*.png`.
+    `summary.md`, `thresholds.json` (for `thresholds` of a later run), `panels/*.png`, and where there are lesions
+    `lesions.csv`, `lesion_sizes.csv`, `pr_curve_DATASET.png`, and the paper's table as `table.csv`, `.md` and `.tex`.
+    Several processes may share the cases (`torch.distributed`); the first one writes the same tables as one alone.
+    Cases stand in the order of their names.
+
     At the end of the epoch `engine.state.metrics` gets `MAP_auprc` and `MAP_oracle_dice`, means over the cases with a
     lesion; list the handler before MONAI's StatsHandler to have them printed.
 
@@ -51,7 +64,10 @@ class AnomalyEvaluationHandler:
         thresholds: operating points of an earlier run: path of its `thresholds.json`, or {map: threshold} or
             {map: {name: threshold}}.
         healthy_rates: false positive rates of brain voxels for which healthy data sets give thresholds.
-        panels: how many cases get a picture: "all", or the first so many. Cases of one data set need different names.
+        panels: which cases get a picture: "all", the first so many, or "best_median_worst" by AUPRC in each data set
+            (healthy sets by false positive volume). Cases of one data set need different names.
+        best_dice_search: `exact`, over all thresholds, or `greedy`, the bisection of the reference experiment.
+        lesion_bins_ml: volumes in ml that part the lesions of `lesion_sizes.csv`.
         num_bootstrap: rounds of the bootstrap intervals of the means; 0 for none.
         carry: more keys of a case to copy to `cases.csv` where present.
         spacing_mm: voxel edges in mm for images that are no MetaTensor.
@@ -70,6 +86,8 @@ class AnomalyEvaluationHandler:
         thresholds: ThresholdsSource = None,
         healthy_rates: Sequence[float] = (0.01, 0.05, 0.1),
         panels: int | str = "all",
+        best_dice_search: DiceSearch | str = DiceSearch.EXACT,
+        lesion_bins_ml: Sequence[float] = (0.1, 1, 10),
         num_bootstrap: int = 10_000,
         carry: Sequence[str] = ("seconds", "age", "sex", "group"),
         spacing_mm: Sequence[float] | None = None,
@@ -86,13 +104,23 @@ class AnomalyEvaluationHandler:
             raise InputError(f"`region` must be one of {[str(choice) for choice in Region]}, got {region!r}")
         if not all(0 < rate < 1 for rate in healthy_rates):
             raise InputError(f"`healthy_rates` must be in (0, 1), got {list(healthy_rates)}")
-        if panels != "all" and (not isinstance(panels, int) or panels < 0):
-            raise InputError(f'`panels` must be "all" or a number of cases, got {panels!r}')
+        if best_dice_search not in list(DiceSearch):
+            known = [str(choice) for choice in DiceSearch]
+            raise InputError(f"`best_dice_search` must be one of {known}, got {best_dice_search!r}")
+        self.search, self.lesion_bins = DiceSearch(best_dice_search), size_bins(lesion_bins_ml)
         self.region = Region(region)
         self.thresholds = read_thresholds(thresholds)
-        self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), panels, num_bootstrap
+        self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), read_panels(panels), num_bootstrap
         self.carry, self.spacing_mm = tuple(carry), spacing_mm
         self.logger = logging.getLogger(__name__)
+
+    def direct(self, output_dir: str | PathLike[str], *, thresholds: ThresholdsSource) -> None:
+        """Send the next run to another folder, with other operating points."""
+        self.output_dir, self.thresholds = Path(output_dir), read_thresholds(thresholds)
+
+    def found_thresholds(self) -> dict[str, dict[str, float]]:
+        """Return the thresholds of the run that has ended, the content of its `thresholds.json`, in every process."""
+        return {name: self._run.thresholds(name) for name in self.map_names}
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator that runs one epoch."""
@@ -109,66 +137,100 @@ class AnomalyEvaluationHandler:
         self._store = CaseStore(Path(self._folder.name))
         self._run = RunScores(region=self.region, healthy_rates=self.healthy_rates, fixed=self.thresholds)
         self._rows: list[list[dict[str, Any]]] = []
-        self._slices: list[dict[str, Any]] = []
+        self._slices: list[list[dict[str, Any]]] = []
 
     def _collect(self, engine: Engine) -> None:
         """Score the cases of one iteration as far as no common threshold is needed."""
         for item in engine_items(engine):
             case = read_case(item, outputs=self.outputs, spacing_mm=self.spacing_mm, carry=self.carry)
-            rows = []
+            rows, of_slices = [], []
             for name in self.map_names:
                 slices = case_slices(case, name, region=self.region)
                 self._run.add(case, name, slices)
-                self._slices += slice_rows(case, name, slices)
-                rows.append(case_row(case, name, slices, region=self.region))
+                of_slices += slice_rows(case, name, slices)
+                rows.append(case_row(case, name, slices, region=self.region, search=self.search))
             self._rows.append(rows)
+            self._slices.append(of_slices)
             self._store.append(case)
 
     def _publish(self, engine: Engine) -> None:
         """Set the means over cases that the evaluator's other handlers print or compare."""
+        cases = _in_order(gathered(self._rows))
         for place, name in enumerate(self.map_names):
             for metric in ("auprc", "oracle_dice"):
-                described = mean_over_cases([rows[place][metric] for rows in self._rows])
+                described = mean_over_cases([rows[place][metric] for rows in cases])
                 if described["n"]:
                     engine.state.metrics[f"{name}_{metric}"] = described["mean"]
 
     def _finish(self, engine: Engine) -> None:
-        """Score the cases at the operating points, then write everything."""
+        """Score the cases at the operating points, then write everything; every process takes part."""
         try:
-            if not len(self._store):
+            if not sum(gathered(len(self._store))):
                 self.logger.warning("no case was evaluated: nothing is written to the output folder")
-            elif idist.get_rank() == 0:
-                if idist.get_world_size() > 1:
-                    self.logger.warning("the evaluation holds the cases of the first of several processes only")
-                self._write()
+                return
+            self._run.merge(gathered(self._run))
+            settle(self._run, self._store, search=self.search)
+            points = {key: self._run.operating_points(*key) for key in self._run.pooled}
+            lesions = self._score(points)
+            self._draw(points)
+            tables = [_in_order(gathered(part)) for part in (self._rows, self._slices, lesions)]
+            if idist.get_rank() == 0:
+                self._write([[row for case in part for row in case] for part in tables], points)
         finally:
             self._folder.cleanup()
 
-    def _write(self) -> None:
-        """Write tables, thresholds and pictures."""
-        points = {key: self._run.operating_points(*key) for key in self._run.pooled}
-        scale = self._run.colour_scale(self.map_names[0])
-        for index, (case, rows) in enumerate(zip(self._store, self._rows, strict=True)):
+    def _score(self, points: Points) -> list[list[dict[str, Any]]]:
+        """Complete the rows of this process's cases and return those of their lesions."""
+        lesions = []
+        for case, rows in zip(self._store, self._rows, strict=True):
+            own = {name: points[case.dataset, name] for name in self.map_names}
             for row in rows:
-                own = points[case.dataset, row["map"]]
-                row |= operating_point_columns(case, row["map"], own, region=self.region)
-            if self.panels == "all" or index < int(self.panels):
-                own = points[case.dataset, self.map_names[0]]
-                draw_case(self.output_dir / "panels", case, rows[0], own, map_maximum=scale)
-        self._write_tables([row for rows in self._rows for row in rows], points)
-        draw_curves(self.output_dir, self._run, self.map_names)
+                row |= operating_point_columns(case, row["map"], own[row["map"]], region=self.region)
+            lesions.append(lesion_rows(case, own, region=self.region))
+        return lesions
 
-    def _write_tables(
-        self, rows: Sequence[Mapping[str, Any]], points: Mapping[tuple[str, str], Mapping[str, float]]
-    ) -> None:
+    def _draw(self, points: Points) -> None:
+        """Draw those of this process's cases that are to be drawn."""
+        first = self.map_names[0]
+        scale = self._run.colour_scale(first)
+        shown = panel_point(points[next(iter(points))])
+        firsts = [rows[0] for rows in _in_order(gathered(self._rows))]
+        volume = None if shown is None else f"false_positive_ml_at_{shown}"
+        chosen = chosen_panels(firsts, self.panels, volume=volume)
+        for case, rows in zip(self._store, self._rows, strict=True):
+            word = chosen.get((case.dataset, case.case))
+            if word is not None:
+                own = points[case.dataset, first]
+                draw_case(self.output_dir / "panels", case, rows[0], own, map_maximum=scale, word=word)
+
+    def _write(self, tables: Sequence[Sequence[Mapping[str, Any]]], points: Points) -> None:
         """Write and log what was measured."""
+        rows, slices, lesions = tables
         summary = summarize(rows, self._run, points, num_bootstrap=self.num_bootstrap)
         command = portable_command(sys.argv)
-        head = {"command": command, "region": self.region.value, "bootstrap_rounds": self.num_bootstrap}
+        head: dict[str, Any] = {"command": command, "region": self.region.value, "best_dice_search": self.search.value}
+        n_cases = len(rows) // len(self.map_names)
+        head |= {"bootstrap_rounds": self.num_bootstrap, "n_cases": n_cases}
+        sizes = size_rows(lesions, self.lesion_bins)
+        first = self.map_names[0]
+        shown = {dataset: panel_point(points[dataset, name]) for dataset, name in points if name == first}
         markdown = summary_markdown(summary, rates=self.healthy_rates, command=command)
+        by_size = size_markdown(sizes, self.lesion_bins, map_name=first, points=shown)
+        markdown = "\n".join(part for part in (markdown, by_size) if part)
         write_csv(self.output_dir / "cases.csv", rows)
-        write_csv(self.output_dir / "slices.csv", self._slices)
-        write_json(self.output_dir / "summary.json", {**head, "n_cases": len(self._store), "data_sets": summary})
-        write_json(self.output_dir / "thresholds.json", {name: self._run.thresholds(name) for name in self.map_names})
+        write_csv(self.output_dir / "slices.csv", slices)
+        if lesions:
+            write_csv(self.output_dir / "lesions.csv", lesions)
+            write_csv(self.output_dir / "lesion_sizes.csv", sizes)
+            write_paper_table(self.output_dir, table_of_summary(summary))
+        write_json(self.output_dir / "summary.json", {**head, "data_sets": summary})
+        write_json(self.output_dir / "thresholds.json", self.found_thresholds())
         write_text(self.output_dir / "summary.md", markdown)
-        self.logger.info("evaluated %d cases:\n%s", len(self._store), markdown)
+        draw_curves(self.output_dir, self._run, self.map_names)
+        self.logger.info("evaluated %d cases:\n%s", n_cases, markdown)
+
+
+def _in_order(parts: Sequence[Sequence[list[dict[str, Any]]]]) -> list[list[dict[str, Any]]]:
+    """Return the cases' rows of all processes, by the names of data set and case."""
+    cases = [rows for part in parts for rows in part if rows]
+    return sorted(cases, key=lambda rows: (rows[0]["dataset"], rows[0]["case"]))

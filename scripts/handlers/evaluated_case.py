@@ -65,7 +65,7 @@ def read_case(
             [1, H, W, D] (non-zero inside lesions).
         outputs: names of the C channels.
         spacing_mm: voxel edges in mm, needed when `image` is no MetaTensor.
-        carry: more keys to keep where they are present.
+        carry: more keys to keep where they are present, in the output or in its `attributes`.
 
     Raises:
         InputError: when a key is missing, a shape or number of channels does not fit, the brain mask is empty, a value
@@ -91,6 +91,7 @@ def read_case(
         if bad:
             raise InputError(f"`{key}` of {name} must be finite in the brain, got {bad} NaN or infinite voxels")
         volumes[key] = np.where(brain_mask, volume, np.float32(0))
+    known = {**output.get("attributes", {}), **output}
     affine, spacing = _geometry(output["image"], spacing_mm, name)
     case = EvaluatedCase(
         dataset=str(output["dataset"]),
@@ -101,7 +102,7 @@ def read_case(
         channels=volumes,
         spacing_mm=spacing,
         affine=affine,
-        details={key: _scalar(output[key]) for key in carry if key in output},
+        details={key: _scalar(known[key]) for key in carry if key in known},
     )
     if case.target.shape != brain_mask.shape:
         raise InputError(f"`label` of {name} must have the mask's shape {brain_mask.shape}, got {case.target.shape}")

@@ -25,9 +25,15 @@ def panel_point(points: Mapping[str, float]) -> str | None:
 
 
 def draw_case(
-    folder: Path, case: EvaluatedCase, row: Mapping[str, Any], points: Mapping[str, float], *, map_maximum: float
+    folder: Path,
+    case: EvaluatedCase,
+    row: Mapping[str, Any],
+    points: Mapping[str, float],
+    *,
+    map_maximum: float,
+    word: str = "",
 ) -> None:
-    """Draw one case as `DATASET_CASE.png`.
+    """Draw one case as `DATASET_CASE.png`, or `DATASET_WORD_CASE.png`.
 
     Args:
         folder: where the picture goes.
@@ -35,9 +41,10 @@ def draw_case(
         row: its row of `cases.csv` for the map to draw.
         points: operating points of that map.
         map_maximum: top of the colour scale.
+        word: what the case stands for, such as "best".
     """
     name, point = str(row["map"]), panel_point(points)
-    parts = [f"{case.dataset} · {case.case}"]
+    parts = [f"{case.dataset} · {case.case}{f' ({word})' if word else ''}"]
     if row["lesion_ml"] > 0:
         parts += [f"lesion {row['lesion_ml']:.1f} ml", f"AUPRC {format_number(row['auprc'])}"]
         if point is not None:
@@ -45,7 +52,7 @@ def draw_case(
     elif point is not None:
         parts.append(f"no lesion label · {row[f'predicted_ml_at_{point}']:.1f} ml predicted ({point})")
     draw_panel(
-        folder / f"{_file_name(case.dataset)}_{_file_name(case.case)}.png",
+        folder / f"{'_'.join(_file_name(part) for part in (case.dataset, word, case.case) if part)}.png",
         image=case.image,
         anomaly_map=case.channels[name],
         reconstruction=case.channels.get(RECONSTRUCTION),
@@ -62,17 +69,17 @@ def draw_case(
 
 def draw_curves(folder: Path, run: RunScores, map_names: Sequence[str]) -> None:
     """Draw the pooled curves of all maps as `pr_curve_DATASET.png`, one picture per data set with lesions."""
-    for dataset in dict.fromkeys(dataset for dataset, _ in run.pooled):
+    for group in run.groups():
+        if len(group) > 1:
+            continue
         curves, prevalence = {}, 0.0
         for name in map_names:
-            counts = run.pooled[dataset, name].counts(run.region)
-            if counts.num_positives:
-                prevalence = counts.num_positives / counts.num_voxels
-                curves[name] = PrecisionRecallCurve(*pooled_precision_recall(counts), pooled_voxel_scores(counts).auprc)
-        if curves:
-            title = f"{dataset}: voxels of all cases"
-            path = folder / f"pr_curve_{_file_name(dataset)}.png"
-            draw_precision_recall(path, curves, prevalence=prevalence, title=title)
+            counts = run.counts(group, name)
+            prevalence = counts.num_positives / counts.num_voxels
+            curves[name] = PrecisionRecallCurve(*pooled_precision_recall(counts), pooled_voxel_scores(counts).auprc)
+        title = f"{group[0]}: voxels of all cases"
+        path = folder / f"pr_curve_{_file_name(group[0])}.png"
+        draw_precision_recall(path, curves, prevalence=prevalence, title=title)
 
 
 def _file_name(name: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from scripts.handlers.run_scores import RunScores, healthy_point
-from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.resampling import bootstrap_interval
 from scripts.metrics.voxel_scores import pooled_voxel_scores
 from scripts.report.tables import DASH, format_mean, format_number, markdown_table
@@ -72,8 +71,9 @@ def summarize(
             "thresholds": points[dataset, map_name],
         }
         if pooled.has_lesion:
-            counts = pooled.counts(run.region)
-            areas, best, slices = pooled_voxel_scores(counts), pooled_best_dice(counts), pooled.slice_areas()
+            counts = run.counts((dataset,), map_name)
+            best, slices = run.best((dataset,), map_name), pooled.slice_areas()
+            areas = pooled_voxel_scores(counts)
             entry["pooled"] = {
                 "auprc": areas.auprc,
                 "auroc": areas.auroc,
@@ -111,8 +111,13 @@ def summary_markdown(summary: Mapping[str, Mapping[str, Any]], *, rates: Sequenc
         )
     if healthy:
         header = ["healthy set", "map", "n", *(f"threshold at {100 * rate:g} % FPR" for rate in rates)]
+        header += [f"false positive rate at validation {100 * rate:g} %" for rate in rates]
         header += ["false positive ml at validation best Dice", "false positive ml at pooled best Dice"]
         parts.append(markdown_table(header, healthy))
+        parts.append(
+            "Thresholds of this run's own healthy scans; false positive rates (share of the brain) and volumes at "
+            "those of the validation run, mean ± standard deviation over scans.\n"
+        )
     return "\n".join(parts)
 
 
@@ -164,6 +169,7 @@ def _healthy_rows(summary: Mapping[str, Mapping[str, Any]], rates: Sequence[floa
             name,
             str(entry["n_cases"]),
             *(format_number(entry["thresholds"].get(healthy_point(rate)), digits=4) for rate in rates),
+            *(_mean(entry["metrics"], f"false_positive_rate_at_validation_{healthy_point(rate)}") for rate in rates),
             _mean(entry["metrics"], "false_positive_ml_at_validation_best_dice", digits=1),
             _mean(entry["metrics"], "false_positive_ml_at_pooled_best_dice", digits=1),
         ]

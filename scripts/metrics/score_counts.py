@@ -6,6 +6,7 @@ thousands of volumes take constant memory. Everywhere in this package a voxel is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,15 +71,21 @@ class ScoreCounts:
             )
         )
 
-    def __add__(self, other: ScoreCounts) -> ScoreCounts:
-        """Return the counts of both sets of voxels together."""
-        return ScoreCounts(
+    @classmethod
+    def total(cls, parts: Iterable[ScoreCounts]) -> ScoreCounts:
+        """Return the counts of all sets of voxels together, with one sort over them all."""
+        listed = [cls.empty(), *parts]
+        return cls(
             *_merge(
-                np.concatenate([self.values, other.values]),
-                np.concatenate([self.positives, other.positives]),
-                np.concatenate([self.negatives, other.negatives]),
+                np.concatenate([part.values for part in listed]),
+                np.concatenate([part.positives for part in listed]),
+                np.concatenate([part.negatives for part in listed]),
             )
         )
+
+    def __add__(self, other: ScoreCounts) -> ScoreCounts:
+        """Return the counts of both sets of voxels together."""
+        return ScoreCounts.total([self, other])
 
     def with_zeros(self, *, positives: int, negatives: int) -> ScoreCounts:
         """Return the counts with voxels of score zero added, such as those outside the brain."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scripts.metrics.checks import checked_mask
 from scripts.metrics.lesion_scores import lesion_scores
+from scripts.metrics.panoptic_quality import panoptic_scores
 
 __all__ = ["SegmentationScores", "segmentation_scores"]
 
@@ -29,6 +30,8 @@ class SegmentationScores(NamedTuple):
         hausdorff95_mm: as above with the 95th percentile of each direction for its maximum.
         lesion_sensitivity: share of lesions (26-connected components) that the prediction overlaps.
         lesion_f1: harmonic mean of that share and of the share of predicted components that overlap a lesion.
+        lesion_f1_iou50: F1 of lesions matched one to one with an IoU above 0.5.
+        panoptic_quality: the same, with each match weighted by its IoU.
         predicted_ml: volume of the prediction, in ml.
         false_positive_ml: volume of the prediction outside the target, in ml.
     """
@@ -40,6 +43,8 @@ class SegmentationScores(NamedTuple):
     hausdorff95_mm: float
     lesion_sensitivity: float
     lesion_f1: float
+    lesion_f1_iou50: float
+    panoptic_quality: float
     predicted_ml: float
     false_positive_ml: float
 
@@ -70,7 +75,7 @@ def segmentation_scores(
     true_positives = int((predicted & lesion).sum())
     voxel_ml = math.prod(spacing_mm) / 1000
     hausdorff, hausdorff95 = _hausdorff_mm(predicted, lesion, spacing_mm)
-    by_lesion = lesion_scores(predicted, lesion)
+    by_lesion, matched = lesion_scores(predicted, lesion), panoptic_scores(predicted, lesion)
     return SegmentationScores(
         dice=2 * true_positives / (num_predicted + num_lesion) if num_lesion else math.nan,
         precision=true_positives / num_predicted if num_predicted else math.nan,
@@ -79,6 +84,8 @@ def segmentation_scores(
         hausdorff95_mm=hausdorff95,
         lesion_sensitivity=by_lesion.sensitivity,
         lesion_f1=by_lesion.f1,
+        lesion_f1_iou50=matched.f1,
+        panoptic_quality=matched.quality,
         predicted_ml=num_predicted * voxel_ml,
         false_positive_ml=(num_predicted - true_positives) * voxel_ml,
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.options import flag, usable_device
+from scripts.options import flag, number, usable_device
 
 
 @pytest.mark.parametrize("value", [True, "true", "True", "YES", "on", 1, "1"])
@@ -33,3 +33,20 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 
 def test_the_cpu_is_always_there() -> None:
     assert usable_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(3, 3), ("3", 3), (0.5, 0.5), (" 0.5 ", 0.5), ("1e-1", 0.1), (-2, -2)])
+def test_a_number_is_read_however_it_was_written(value: object, expected: float) -> None:
+    assert number(value) == expected
+    assert type(number(value)) is type(expected)
+
+
+@pytest.mark.parametrize("value", [None, "", "auto", "Auto", "none"])
+def test_no_number_is_none(value: object) -> None:
+    assert number(value) is None
+
+
+@pytest.mark.parametrize("value", ["high", "nan", float("inf"), True, [3]])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="an option must be a number or auto, got"):
+        number(value)

@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from scripts.metrics.lesion_scores import lesion_scores
+from scripts.metrics.panoptic_quality import panoptic_scores
 from scripts.metrics.reconstruction_error import reconstruction_error
 from scripts.metrics.segmentation_scores import segmentation_scores
 from scripts.metrics.slice_scores import slice_scores
@@ -56,6 +57,7 @@ def test_a_perfect_mask_scores_perfectly():
     mask = boxes(((1, 1, 1), (4, 4, 4)), ((8, 6, 5), (10, 9, 7)))
     found = segmentation_scores(mask, mask)
     assert (found.dice, found.precision, found.recall, found.lesion_sensitivity, found.lesion_f1) == (1, 1, 1, 1, 1)
+    assert (found.lesion_f1_iou50, found.panoptic_quality) == (1, 1)
     assert (found.hausdorff_mm, found.hausdorff95_mm, found.false_positive_ml) == (0, 0, 0)
 
 
@@ -63,7 +65,8 @@ def test_a_healthy_scan_gives_only_volumes():
     predicted = boxes(((0, 0, 0), (5, 4, 5)))
     found = segmentation_scores(predicted, np.zeros_like(predicted), spacing_mm=(2, 2, 2))
     assert (found.false_positive_ml, found.predicted_ml, found.precision) == (0.8, 0.8, 0)
-    for name in ("dice", "recall", "hausdorff_mm", "hausdorff95_mm", "lesion_sensitivity", "lesion_f1"):
+    undefined = ("dice", "recall", "hausdorff_mm", "hausdorff95_mm", "lesion_sensitivity", "lesion_f1", "panoptic_quality")
+    for name in undefined:
         assert math.isnan(getattr(found, name))
 
 
@@ -81,6 +84,36 @@ def test_lesions_are_counted_by_component_and_one_voxel_finds_one():
     found = lesion_scores(predicted, target)
     assert (found.num_lesions, found.num_detected, found.num_predicted, found.num_confirmed) == (3, 2, 3, 2)
     assert (found.sensitivity, found.precision, found.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+
+
+def naive_panoptic(predicted, target):
+    """Recognition and panoptic quality from the IoU of every pair of components."""
+    cubes = np.ones((3, 3, 3))
+    (first, m), (second, n) = (ndimage.label(mask, structure=cubes) for mask in (predicted, target))
+    ious = [
+        np.sum((first == i) & (second == j)) / np.sum((first == i) | (second == j))
+        for i in range(1, m + 1)
+        for j in range(1, n + 1)
+    ]
+    matched = [iou for iou in ious if iou > 0.5]
+    return 2 * len(matched) / (m + n), 2 * sum(matched) / (m + n)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_panoptic_quality_equals_a_naive_oracle(seed):
+    rng = np.random.default_rng(seed)
+    target = ndimage.zoom(rng.random((5, 5, 4)), 3, order=0) > 0.85
+    predicted = target ^ (rng.random(target.shape) > 0.97)
+    # MONAI adds up IoU in float32.
+    assert tuple(panoptic_scores(predicted, target)) == pytest.approx(naive_panoptic(predicted, target), rel=1e-6)
+
+
+def test_panoptic_quality_wants_half_of_a_lesion_where_one_voxel_finds_it():
+    target, predicted = boxes(((1, 1, 1), (5, 5, 5))), boxes(((1, 1, 1), (5, 5, 3)))
+    assert lesion_scores(predicted, target).f1 == 1
+    assert panoptic_scores(predicted, target) == (0, 0)  # an IoU of exactly one half is no match
+    assert panoptic_scores(np.zeros_like(target), target) == (0, 0)
+    assert all(math.isnan(value) for value in panoptic_scores(target, np.zeros_like(target)))
 
 
 def test_voxels_that_touch_at_a_corner_are_one_lesion():
@@ -135,8 +168,9 @@ def test_bad_input_is_refused():
         segmentation_scores(mask, mask, spacing_mm=(1, 0, 1))
     with pytest.raises(ValueError, match=r"`prediction` must hold only 0 and 1, got \[0.5\]"):
         lesion_scores(mask * 0.5, mask)
-    with pytest.raises(ValueError, match="`prediction` and `target` must have the same shape"):
-        lesion_scores(mask, mask[1:])
+    for function in (lesion_scores, panoptic_scores):
+        with pytest.raises(ValueError, match="`prediction` and `target` must have the same shape"):
+            function(mask, mask[1:])
     with pytest.raises(ValueError, match="`scores`, `target` and `brain_mask` must have the same shape"):
         slice_scores(mask.astype(float), mask[1:], brain_mask=mask)
     with pytest.raises(ValueError, match="must have the same shape, got"):

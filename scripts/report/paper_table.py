@@ -1,0 +1,170 @@
+"""The paper's table: a row per method or score, Dice and AUPRC of each data set as columns."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.report.latex import latex_table
+from scripts.report.tables import DASH, format_mean, markdown_table, write_csv, write_text
+
+__all__ = ["Cell", "PaperTable", "average_tables", "table_of_summary", "write_paper_table"]
+
+VALIDATION, POOLED = "dice_at_validation_best_dice", "dice_at_pooled_best_dice"
+_THRESHOLDS = {
+    VALIDATION: "the validation threshold",
+    POOLED: "the pooled best threshold of these very cases",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean in [0, 1], the standard deviation (with n − 1; NaN for n = 1) and how many numbers they come from."""
+
+    mean: float
+    std: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """Cells by row and by (data set, metric), the metric `dice` or `auprc`.
+
+    Attributes:
+        rows: {row: {(data set, metric): cell}}.
+        datasets: data sets in the order of the columns.
+        dice: column of `cases.csv` that the Dice comes from.
+        over: what mean and standard deviation are taken over, such as "cases".
+    """
+
+    rows: Mapping[str, Mapping[tuple[str, str], Cell]]
+    datasets: Sequence[str]
+    dice: str
+    over: str = "cases"
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are, in a sentence."""
+        threshold = _THRESHOLDS.get(self.dice, self.dice)
+        return f"Dice at {threshold}, and AUPRC; mean ± standard deviation over {self.over}, in %."
+
+
+def table_of_summary(
+    data_sets: Mapping[str, Mapping[str, Any]], *, order: Sequence[str] = (), dice: str | None = None
+) -> PaperTable:
+    """Take the table out of an evaluation's summary.
+
+    Args:
+        data_sets: `data_sets` of a `summary.json`, as made or as read back.
+        order: data sets in the order of the columns, healthy ones may be among them; the summary's order by default.
+        dice: the column that the Dice comes from; by default Dice at the validation threshold where it is known, else
+            at the pooled best one.
+
+    Returns:
+        The table, without healthy sets; it has no row when there is no other set.
+    """
+    names = [name for name in (order or data_sets) if name in data_sets]
+    entries = {
+        (name, row): entry for name in names for row, entry in data_sets[name].items() if "pooled" in entry
+    }
+    known = any(VALIDATION in entry["metrics"] for entry in entries.values())
+    column = dice or (VALIDATION if known else POOLED)
+    rows: dict[str, dict[tuple[str, str], Cell]] = {}
+    for (name, row), entry in entries.items():
+        cells = rows.setdefault(row, {})
+        for metric, source in (("dice", column), ("auprc", "auprc")):
+            described = entry["metrics"].get(source)
+            if described is not None:
+                cells[name, metric] = Cell(_number(described["mean"]), _number(described["std"]), described["n"])
+    return PaperTable(rows, list(dict.fromkeys(name for name, _ in entries)), column)
+
+
+def average_tables(tables: Sequence[PaperTable], *, over: str = "folds") -> PaperTable:
+    """Average the means of several tables, such as those of the folds.
+
+    Args:
+        tables: at least one, with the same kind of Dice.
+        over: what the tables stand for.
+
+    Returns:
+        A cell wherever any table has one; its `n` says how many do.
+
+    Raises:
+        ValueError: when there is no table, or their Dice have different thresholds.
+    """
+    if len({table.dice for table in tables}) != 1:
+        raise ValueError(f"`tables` must have one kind of Dice, got {sorted({table.dice for table in tables})}")
+    rows: dict[str, dict[tuple[str, str], Cell]] = {}
+    for row in dict.fromkeys(row for table in tables for row in table.rows):
+        own = [table.rows[row] for table in tables if row in table.rows]
+        for key in dict.fromkeys(key for cells in own for key in cells):
+            means = [cells[key].mean for cells in own if key in cells and not math.isnan(cells[key].mean)]
+            rows.setdefault(row, {})[key] = Cell(
+                statistics.fmean(means) if means else math.nan,
+                statistics.stdev(means) if len(means) > 1 else math.nan,
+                len(means),
+            )
+    datasets = list(dict.fromkeys(name for table in tables for name in table.datasets))
+    return PaperTable(rows, datasets, tables[0].dice, over)
+
+
+def write_paper_table(folder: str | os.PathLike[str], table: PaperTable, *, stem: str = "table") -> str:
+    """Write `table.csv` (fractions), `table.md` and `table.tex` (per cent), and return the Markdown.
+
+    The best mean of each column is bold.
+
+    Args:
+        folder: where to write, made if missing.
+        table: with at least one row.
+        stem: the files' name without extension.
+    """
+    folder = Path(folder)
+    keys = [(name, metric) for name in table.datasets for metric in ("dice", "auprc")]
+    best = {key: max((_mean(table, row, key) for row in table.rows), default=math.nan) for key in keys}
+    texts = {row: [_text(cells.get(key)) for key in keys] for row, cells in table.rows.items()}
+    bold = {row: [_mean(table, row, key) == best[key] for key in keys] for row in table.rows}
+    header = ["method", *(f"{name} {_title(metric)} [%]" for name, metric in keys)]
+    lines = [
+        [row, *(f"**{text}**" if strong else text for text, strong in zip(texts[row], bold[row], strict=True))]
+        for row in table.rows
+    ]
+    markdown = f"{markdown_table(header, lines)}\n{table.caption}\n"
+    write_csv(folder / f"{stem}.csv", [_csv_row(row, cells, keys) for row, cells in table.rows.items()])
+    write_text(folder / f"{stem}.md", markdown)
+    groups = [(name, 2) for name in table.datasets]
+    columns = ["Method", *(f"{_title(metric)} [%]" for _, metric in keys)]
+    latex = latex_table(columns, texts, bold=bold, groups=groups, caption=table.caption)
+    write_text(folder / f"{stem}.tex", latex)
+    return markdown
+
+
+def _csv_row(row: str, cells: Mapping[tuple[str, str], Cell], keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    line: dict[str, Any] = {"method": row}
+    for name, metric in keys:
+        cell = cells.get((name, metric))
+        for part in ("mean", "std", "n"):
+            line[f"{name}_{metric}_{part}"] = None if cell is None else getattr(cell, part)
+    return line
+
+
+def _mean(table: PaperTable, row: str, key: tuple[str, str]) -> float:
+    cell = table.rows[row].get(key)
+    return -1.0 if cell is None or math.isnan(cell.mean) else cell.mean
+
+
+def _text(cell: Cell | None) -> str:
+    return DASH if cell is None else format_mean(100 * cell.mean, 100 * cell.std, digits=2)
+
+
+def _title(metric: str) -> str:
+    return {"dice": "Dice", "auprc": "AUPRC"}[metric]
+
+
+def _number(value: float | None) -> float:
+    """Return NaN for the null of a JSON file."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,148 @@
+"""Train and evaluate all folds, and average: `python -m scripts.tools.run_folds --dataset_dir DATA_DIR`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+
+from scripts.errors import InputError, end_with_the_reason
+from scripts.options import flag
+from scripts.tools.run_folds_report import write_report
+from scripts.tools.run_folds_steps import Step, StepError, bundle_command, file_hash
+
+__all__ = ["main", "run_folds"]
+
+logger = logging.getLogger(__name__)
+_TRAIN, _EVALUATE = ("train",), ("inference", "evaluate", "experiment")
+
+
+def run_folds(
+    output_dir: str = "runs/folds",
+    *,
+    dataset_dir: str | None = None,
+    modality: str = "t1",
+    train_datasets: Sequence[str] | str = ("IXI",),
+    datasets: Sequence[str] | str | None = None,
+    folds: Sequence[int] | int = (0, 1, 2, 3, 4),
+    encoder_path: str | None = None,
+    checkpoint: str | None = None,
+    paper: bool = False,
+    train_overlays: Sequence[str] | str = (),
+    evaluate_overlays: Sequence[str] | str = (),
+    train_options: Mapping[str, Any] | None = None,
+    evaluate_options: Mapping[str, Any] | None = None,
+    others: Mapping[str, str] | None = None,
+    label: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Train a network in each fold, evaluate it on the data sets of the modality, and average over the folds.
+
+    Every training and evaluation is a `python -m monai.bundle run` of its own, with a log beside its folder. Folds that
+    are finished are skipped, an interrupted training goes on, a fold that fails does not stop the others. At the end
+    `table.md`, `table.csv` and `table.tex` hold mean ± standard deviation over folds, `folds.csv` every fold.
+
+    Args:
+        output_dir: folder; fold 0 goes to fold0/train and fold0/evaluate, and so on.
+        dataset_dir: DATA_DIR; by default that of the environment or of .env.
+        modality: t1 or t2.
+        train_datasets: healthy sets to train on, comma separated.
+        datasets: sets to evaluate on; by default those of the modality in configs/experiment.yaml.
+        folds: which folds.
+        encoder_path: pretrained encoder for the training; {fold} stands for the fold's number.
+        checkpoint: trained networks to evaluate, without any training; {fold} stands for the fold's number.
+        paper: network size and hyper-parameters of the paper (configs/paper.yaml and paper_evaluate.yaml).
+        train_overlays: more configs for the training: names in configs/ or paths.
+        evaluate_overlays: more configs for the evaluation.
+        train_options: other keys of train.yaml, as "{'max_epochs': 3}".
+        evaluate_options: other keys of inference.yaml, evaluate.yaml and experiment.yaml.
+        others: finished runs of this command to put into the same table, as "{'without pretraining': 'runs/plain'}".
+        label: what to call this run's rows when there are others.
+        overwrite: run everything again.
+
+    Raises:
+        InputError: if an option cannot be used, or at the end if a fold has failed.
+    """
+    numbers = [folds] if isinstance(folds, int) else list(folds)
+    if not numbers or not all(isinstance(fold, int) and not isinstance(fold, bool) for fold in numbers):
+        raise InputError(f"`folds` must be numbers, got {folds!r}")
+    root = Path(output_dir)
+    paper, overwrite = flag(paper), flag(overwrite)
+    common = {"dataset_dir": dataset_dir, "modality": modality}
+    train = {**common, "datasets": _names(train_datasets), "encoder_path": encoder_path, **(train_options or {})}
+    train_configs = [*_TRAIN, *(["paper"] if paper else []), *_names(train_overlays)]
+    evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
+    evaluate |= dict(evaluate_options or {})
+    evaluate_configs = [*_EVALUATE, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
+    failures = []
+    for fold in numbers:
+        try:
+            weights = checkpoint and Path(_filled(checkpoint, fold))
+            weights = weights or _train(root / f"fold{fold}", fold, train_configs, train, overwrite=overwrite)
+            _evaluate(root / f"fold{fold}", fold, evaluate_configs, evaluate, weights, overwrite=overwrite)
+        except StepError as failure:
+            logger.error("%s", failure)
+            failures.append(str(failure))
+    finished = {fold: root / f"fold{fold}" / "evaluate" for fold in numbers}
+    text = write_report(root, finished, label=label, others=dict(others or {}))
+    logger.info("\n%s", text)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(numbers)} folds have no result: " + "; ".join(failures))
+
+
+def _train(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], *, overwrite: bool) -> Path:
+    """Train the network of one fold and return its weights."""
+    own = {**options, "fold": fold, "output_dir": folder / "train"}
+    inputs = None
+    if options.get("encoder_path"):
+        own["encoder_path"] = _filled(str(options["encoder_path"]), fold)
+        inputs = {"encoder": file_hash(Path(own["encoder_path"]))}
+    step = Step(
+        name=f"training of fold {fold}",
+        command=bundle_command(configs, own, run_id="training"),
+        folder=folder / "train",
+        product="model.pt",
+        resumable="checkpoint.pt",
+        inputs=inputs,
+    )
+    step.run(overwrite=overwrite)
+    return folder / "train" / "model.pt"
+
+
+def _evaluate(
+    folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], weights: Path, *, overwrite: bool
+) -> None:
+    """Evaluate the network of one fold."""
+    own = {**options, "fold": fold, "checkpoint": weights, "output_dir": folder / "evaluate"}
+    step = Step(
+        name=f"evaluation of fold {fold}",
+        command=bundle_command(configs, own),
+        folder=folder / "evaluate",
+        product="experiment.json",
+        inputs={"weights": file_hash(weights)},
+    )
+    step.run(overwrite=overwrite)
+
+
+def _names(value: Sequence[str] | str) -> list[str]:
+    """Return one or several names as a list."""
+    return [value] if isinstance(value, str) else [str(name) for name in value]
+
+
+def _filled(pattern: str, fold: int) -> str:
+    """Return a path with the fold's number in it."""
+    return pattern.replace("{fold}", str(fold))
+
+
+def main() -> None:
+    """Run `run_folds` from the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    end_with_the_reason()
+    fire.Fire(run_folds)
+
+
+if __name__ == "__main__":
+    main()

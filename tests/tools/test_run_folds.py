@@ -1,0 +1,136 @@
+"""Running all folds: what is run, what is skipped, what a failure leaves, and the average. The commands are stand-ins;
+tests/workflows/test_experiment.py runs the real ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.errors import InputError
+from scripts.tools import run_folds as module
+from scripts.tools.run_folds import run_folds
+from scripts.tools.run_folds_steps import bundle_command
+
+STAND_IN = """
+import json, pathlib, sys
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+folder, fold = pathlib.Path(options["--output_dir"]), int(options["--fold"])
+print(sys.argv[1], "fold", fold, "resume", options.get("--resume"))
+if options.get("--fail") == f"{sys.argv[1]} {fold}":
+    (folder / "checkpoint.pt").touch()
+    sys.exit("error: the disk of fold %d is full" % fold)
+if sys.argv[1] == "training":
+    (folder / "model.pt").write_text(options.get("--encoder_path", "") + str(fold))
+else:
+    described = {"mean": (fold + 1) / 10, "std": 0.1, "n": 3}
+    entry = {"pooled": {}, "metrics": {"auprc": described, "dice_at_validation_best_dice": described}}
+    (folder / "test").mkdir(exist_ok=True)
+    (folder / "test" / "summary.json").write_text(json.dumps({"data_sets": {"MSLUB": {"anomaly_map": entry}}}))
+    (folder / "experiment.json").write_text(json.dumps({"datasets": ["MSLUB"]}))
+"""
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """The commands that were asked for, in order; each one is the stand-in above."""
+    script, asked = tmp_path / "stand_in.py", []
+    script.write_text(STAND_IN)
+
+    def command(configs, options, *, run_id=""):
+        asked.append((run_id or "evaluation", list(configs), dict(options)))
+        words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+        return [sys.executable, str(script), run_id or "evaluation", *words]
+
+    monkeypatch.setattr(module, "bundle_command", command)
+    return asked
+
+
+def logged(folder: Path) -> list[str]:
+    return sorted(line for log in folder.rglob("*.log") for line in log.read_text().splitlines())
+
+
+def test_folds_are_trained_evaluated_and_averaged(commands, tmp_path):
+    run_folds(str(tmp_path / "out"), folds=[0, 1, 3], modality="t2", train_options={"max_epochs": 3})
+    assert [(name, options["fold"]) for name, _, options in commands] == [
+        (name, fold) for fold in (0, 1, 3) for name in ("training", "evaluation")
+    ]
+    assert commands[0][2]["max_epochs"] == 3
+    assert "max_epochs" not in commands[1][2]
+    assert commands[1][2]["checkpoint"] == tmp_path / "out" / "fold0" / "train" / "model.pt"
+    with (tmp_path / "out" / "table.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    values = [0.1, 0.2, 0.4]
+    assert float(row["MSLUB_auprc_mean"]) == pytest.approx(statistics.fmean(values))
+    assert float(row["MSLUB_dice_std"]) == pytest.approx(statistics.stdev(values))
+    assert row["MSLUB_auprc_n"] == "3"
+    assert "over folds (0, 1, 3)" in (tmp_path / "out" / "table.tex").read_text()
+    with (tmp_path / "out" / "folds.csv").open(newline="") as file:
+        assert [line["fold"] for line in csv.DictReader(file)] == ["0", "1", "3"]
+
+
+def test_finished_folds_are_skipped_and_failed_ones_go_on(commands, tmp_path, caplog):
+    out = str(tmp_path / "out")
+    with pytest.raises(InputError, match=r"1 of 2 folds have no result: training of fold 1 failed \(status 1\): error: the disk of fold 1 is full \(.*fold1/train.log\)"):
+        run_folds(out, folds=[0, 1], train_options={"fail": "training 1"})
+    assert (tmp_path / "out" / "table.md").is_file(), "what is there is averaged"
+    before = logged(tmp_path / "out")
+    with pytest.raises(InputError, match="training of fold 1"):
+        run_folds(out, folds=[0, 1], train_options={"fail": "training 1"})
+    new = [line for line in logged(tmp_path / "out") if line not in before]
+    assert new == ["training fold 1 resume true"], "fold 0 was not run again, fold 1 went on from its checkpoint"
+
+
+def test_weights_that_changed_are_evaluated_again(commands, tmp_path):
+    (tmp_path / "w0.pt").write_text("a")
+    pattern, out = str(tmp_path / "w{fold}.pt"), tmp_path / "out"
+    for content, runs in (("a", 1), ("a", 1), ("b", 2)):
+        (tmp_path / "w0.pt").write_text(content)
+        run_folds(str(out), folds=0, checkpoint=pattern)
+        assert len(logged(out)) == runs
+    assert all(name == "evaluation" for name, _, _ in commands), "nothing is trained"
+
+
+def test_another_command_does_not_mix_with_old_results(commands, tmp_path):
+    out = str(tmp_path / "out")
+    run_folds(out, folds=[0])
+    with pytest.raises(InputError, match=r"fold0/train: it holds the result of another command.*give --overwrite true"):
+        run_folds(out, folds=[0], train_options={"max_epochs": 9})
+    run_folds(out, folds=[0], train_options={"max_epochs": 9}, overwrite=True)
+    mark = json.loads((tmp_path / "out" / "fold0" / "train" / "finished.json").read_text())
+    assert "--max_epochs 9" in mark["command"]
+    assert str(tmp_path) not in mark["command"]
+
+
+def test_a_pretrained_encoder_and_another_run_stand_in_one_table(commands, tmp_path):
+    run_folds(str(tmp_path / "plain"), folds=[0, 1])
+    (tmp_path / "encoder0.pt").touch()
+    run_folds(
+        str(tmp_path / "spark"), folds=[0], encoder_path=str(tmp_path / "encoder{fold}.pt"), paper=True,
+        others={"plain": str(tmp_path / "plain")}, label="SparK",
+    )  # fmt: skip
+    assert commands[-2][2]["encoder_path"] == str(tmp_path / "encoder0.pt")
+    assert (commands[-2][1], commands[-1][1][-1]) == (["train", "paper"], "paper_evaluate")
+    text = (tmp_path / "spark" / "table.md").read_text()
+    assert "plain: anomaly_map" in text
+    assert "SparK: anomaly_map" in text
+
+
+def test_wrong_folds_and_runs_are_refused(commands, tmp_path):
+    with pytest.raises(InputError, match=r"`folds` must be numbers, got \['a'\]"):
+        run_folds(str(tmp_path), folds=["a"])
+    with pytest.raises(InputError, match="no fold has an evaluation"):
+        run_folds(str(tmp_path / "x"), folds=[0], others={"old": str(tmp_path / "nowhere")})
+
+
+def test_a_command_names_the_configs_of_the_bundle(root):
+    words = bundle_command(["train", "paper", "own.yaml"], {"fold": 1, "skip": None}, run_id="training")
+    assert words[1:6] == ["-m", "monai.bundle", "run", "training", "--config_file"]
+    files = [Path(name) for name in words[6].strip("[]").replace("'", "").split(", ")]
+    assert [path.name for path in files] == ["train.yaml", "paper.yaml", "own.yaml"]
+    assert all(path.is_file() for path in files[:2])
+    assert words[7:] == ["--fold", "1"]
