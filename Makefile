@@ -33,7 +33,7 @@ demo: setup      ## anomaly map of a template with a drawn lesion: NIfTI, JSON a
 	$(BIN)/python -m scripts.tools.demo --output_dir demo
 
 test: setup-dev lint  ## lint, types, import contracts and tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not monailabel"
 
 test-slow: setup-dev  ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -48,3 +48,29 @@ benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchm
 
 clean:           ## remove what the targets made, but not the environment
 	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache
+
+# MONAI Label has an environment of its own: see requirements-monailabel.txt
+LABEL_VENV ?= .venv-monailabel
+LABEL_BIN := $(LABEL_VENV)/bin
+LABEL_APPS ?= runs/monailabel
+STUDIES ?= studies
+.PHONY: monailabel test-monailabel
+
+$(LABEL_VENV)/.ready: requirements-torch.txt requirements-monailabel-no-deps.txt requirements-monailabel.txt requirements.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-monailabel-no-deps.txt
+	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-monailabel.txt
+	@touch $@
+
+monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the scans in STUDIES=folder
+	rm -rf $(LABEL_APPS) && mkdir -p $(LABEL_APPS)
+	$(LABEL_BIN)/python -m scripts.tools.package_bundle --output_dir $(LABEL_APPS)
+	PATH="$(abspath $(LABEL_BIN)):$$PATH" monailabel apps --download --name monaibundle --output $(LABEL_APPS)
+	$(LABEL_BIN)/python -m zipfile -e $(LABEL_APPS)/*.zip $(LABEL_APPS)/monaibundle/model
+	PATH="$(abspath $(LABEL_BIN)):$$PATH" PYTHONPATH="$(CURDIR)/tests/monailabel/site" monailabel start_server \
+	  --app $(LABEL_APPS)/monaibundle --studies $(STUDIES) --host 127.0.0.1 \
+	  --conf models brain_mri_anomaly_segmentation --conf zoo_source local --conf skip_trainers true
+
+test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes an hour on two cores
+	PYTHONPATH="$(CURDIR)/tests/monailabel/site:$(CURDIR)" $(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from scripts.errors import InputError
 
-__all__ = ["flag", "usable_device"]
+__all__ = ["AUTO", "flag", "number", "usable_device"]
 
+AUTO = "auto"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -26,6 +29,30 @@ def flag(value: object) -> bool:
     if word not in _WORDS:
         raise InputError(f"an on/off option must be true or false, got {value!r}")
     return _WORDS[word]
+
+
+def number(value: object) -> float | int | None:
+    """Return a number however it was written: programs such as 3D Slicer and OHIF hand on text.
+
+    Args:
+        value: a number, the text of one, or None, "" or "auto" for no number.
+
+    Returns:
+        The number, whole where it was written so; None for no number.
+
+    Raises:
+        InputError: for anything else, infinity and NaN among it.
+    """
+    text = "" if value is None else str(value).strip().lower()
+    if text in ("", AUTO, "none", "null"):
+        return None
+    try:
+        parsed = float(text)
+    except ValueError:
+        parsed = math.nan
+    if isinstance(value, bool) or not math.isfinite(parsed):
+        raise InputError(f"an option must be a number or {AUTO}, got {value!r}")
+    return int(text) if text.lstrip("+-").isdigit() else parsed
 
 
 def usable_device(name: str | torch.device) -> torch.device:

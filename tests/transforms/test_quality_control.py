@@ -199,7 +199,7 @@ def test_a_refusal_names_file_reasons_and_way_out_and_carries_the_case(scan):
     case = scan("t2", modality="t1")
     case["image"].meta["header_problems"] = "sform and qform of the header mirror each other"
     with pytest.raises(InputError, match=r"^scan.nii.gz: refused by quality control: sform .*; the contrast .*\. Look at "
-                       r"quality.png; --force true runs it all the same") as refusal:  # fmt: skip
+                       r"the scan, or at quality.png; --force true runs it all the same") as refusal:  # fmt: skip
         QualityControld("image")(case)
     error = refusal.value
     assert len(error.reasons) == 2

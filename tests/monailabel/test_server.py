@@ -1,0 +1,148 @@
+"""A real MONAI Label server with the packaged bundle: masks, options, errors, several readers, memory."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import pytest
+from label_server import MODEL, command_line_mask, dice
+from monailabel.client.client import MONAILabelClientException
+
+pytestmark = [pytest.mark.monailabel, pytest.mark.timeout(3600)]
+
+QUICK = {"num_samples": 2}
+QUICK_COMMAND = ("--num_samples", "2")
+# ITK keeps a NIfTI's orientation as a unit quaternion in float32; a millimetre is many times more than that rounds.
+GRID_MM = 1e-2
+# A case on the working grid is five volumes of 3 MB, and one on the template's grid of 4 MB each: a server that kept one
+# case of each request would grow by more than 300 MiB over the 17 requests after the third. A third of that is left for
+# the allocator and for modules that MONAI Label loads anew with each request until Python collects the old ones.
+WARM, REQUESTS, GROWTH_MIB = 3, 20, 100
+
+
+@pytest.fixture(scope="module")
+def template(server, tmp_path_factory):
+    """What the client gets for the template: the mask and the JSON."""
+    from monailabel.client import MONAILabelClient
+
+    folder = tmp_path_factory.mktemp("template")
+    mask, told = MONAILabelClient(server.url, tmpdir=str(folder)).infer(MODEL, "template_T1w", QUICK)
+    return nib.load(mask), told
+
+
+def check_grid(mask: nib.Nifti1Image, scan: Path) -> None:
+    expected = nib.load(scan)
+    assert mask.shape == expected.shape
+    np.testing.assert_allclose(mask.affine, expected.affine, atol=GRID_MM)
+    assert set(np.unique(mask.dataobj)) == {0, 1}
+
+
+def test_info_offers_the_model_with_its_label_and_options(client):
+    model = client.info()["models"][MODEL]
+    assert model["type"] == "segmentation"
+    assert model["labels"] == {"lesion": 1}
+    options = {name: model["config"][name] for name in ("modality", "num_samples", "threshold", "force")}
+    assert options == {"modality": ["auto", "t1", "t2"], "num_samples": 10, "threshold": "auto", "force": False}
+
+
+def test_the_mask_lies_on_the_scans_grid_and_is_that_of_the_command_line(server, template, tmp_path):
+    mask, _ = template
+    check_grid(mask, server.studies / "template_T1w.nii.gz")
+    assert dice(mask, command_line_mask(server, "template_T1w", tmp_path, *QUICK_COMMAND)) >= 0.99
+
+
+def test_the_json_is_the_result_of_the_scan(server, template):
+    mask, told = template
+    shipped = json.loads((server.bundle / "models" / "thresholds.json").read_text())["t1"]["default"]
+    assert told["threshold"] == shipped["points"][shipped["default"]]["threshold"]
+    assert (told["case"], told["modality"], told["status"]) == ("template_T1w", "t1", "ok")
+    assert told["parameters"]["map"]["num_samples"] == 2
+    assert told["weights"]["file"] == "model.pt"
+    millilitres = np.count_nonzero(mask.dataobj) * abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+    assert told["lesion_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
+    assert told["quality"]["passed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "command", "weights"),
+    [
+        ("stripped_T1w", {}, (), "model.pt"),  # K = 10, as nothing is asked for
+        ("skull_T1w", QUICK, QUICK_COMMAND, "model.pt"),
+        ("inplaneT2", QUICK, QUICK_COMMAND, "model_t2.pt"),
+    ],
+)
+def test_real_scans_agree_with_the_command_line(server, client, real_scan, tmp_path, name, params, command, weights):
+    path, told = client.infer(MODEL, real_scan(name), dict(params))
+    mask = nib.load(path)
+    check_grid(mask, server.studies / f"{name}.nii.gz")
+    assert told["weights"]["file"] == weights
+    assert told["parameters"]["map"]["num_samples"] == params.get("num_samples", 10)
+    assert dice(mask, command_line_mask(server, name, tmp_path, *command)) >= 0.99
+
+
+def test_threshold_and_number_of_samples_follow_the_request(server, template, tmp_path):
+    before, told_before = template
+    higher = told_before["threshold"] * 1.5
+    # as text, and as .nrrd, which is how 3D Slicer and OHIF ask
+    asked = {"num_samples": "3", "threshold": str(higher), "result_extension": ".nrrd", "result_dtype": "uint8"}
+    status, body = server.post("template_T1w", asked, output="image")
+    assert status == 200
+    (tmp_path / "mask.nrrd").write_bytes(body)
+    mask, header = nrrd.read(str(tmp_path / "mask.nrrd"))
+    assert mask.shape == before.shape
+    assert 0 < np.count_nonzero(mask) < np.count_nonzero(before.dataobj)
+    assert header["space"] == "left-posterior-superior"
+    status, body = server.post("template_T1w", {"num_samples": 3, "threshold": higher}, output="json")
+    told = json.loads(body)
+    assert (status, told["threshold"], told["threshold_source"]) == (200, higher, "given by the user")
+    assert told["parameters"]["map"]["num_samples"] == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "params", "reasons"),
+    [
+        ("empty_T1w", QUICK, ["empty_T1w.nii.gz", "the image is constant (0 everywhere)", "Give a scan with tissue"]),
+        ("series_T1w", QUICK, ["series_T1w.nii.gz", "(20, 20, 20, 5)", "Save one as a file"]),
+        ("scan_flair", QUICK, ["FLAIR is not supported", "if the name misleads"]),
+        ("nowhere", QUICK, ["has no scan of that name"]),
+        ("template_T1w", {"num_samples": 1}, ["`num_samples` must be a whole number from 2 on, got 1"]),
+        ("template_T1w", {"threshold": "high"}, ["`threshold` must be a number from 0 on, or auto, got 'high'"]),
+        ("template_T1w", {"modality": "pd"}, ["`modality` must be one of t1, t2, got 'pd'"]),
+        ("misnamed_T2w", QUICK, ["refused by quality control", "the contrast looks T1-weighted", "set by name in the client"]),
+    ],
+)
+def test_a_reader_is_told_what_is_wrong_and_what_to_do(client, image, params, reasons):
+    with pytest.raises(MONAILabelClientException) as caught:
+        client.infer(MODEL, image, dict(params))
+    assert "Status: 422" in caught.value.msg
+    for reason in reasons:
+        assert reason in caught.value.msg
+
+
+def test_two_readers_at_once_get_the_mask_that_one_gets(server, template, tmp_path):
+    def ask(number: int) -> bytes:
+        status, body = server.post("template_T1w", QUICK, output="image")
+        assert status == 200
+        path = tmp_path / f"{number}.nii.gz"
+        path.write_bytes(body)
+        return np.asarray(nib.load(path).dataobj).tobytes()
+
+    with ThreadPoolExecutor(2) as readers:
+        first, second = readers.map(ask, range(2))
+    # after other requests in between, of T2 scans and bad ones among them
+    assert first == second == np.asarray(template[0].dataobj).tobytes()
+
+
+def test_memory_does_not_grow_over_twenty_requests(server, record_property):
+    measured = []
+    for _ in range(REQUESTS):
+        status, _ = server.post("template_T1w", QUICK, output="json")
+        assert status == 200
+        measured.append(round(server.memory_mib()))
+    record_property("memory_mib", measured)
+    assert max(measured[WARM:]) - measured[WARM - 1] < GROWTH_MIB, measured
