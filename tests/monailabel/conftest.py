@@ -67,8 +67,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, studies: Path) -> Iterator[
     bundle = install_app(folder, next((folder / "dist").glob("*.zip")))
     process, running = start_server(folder, bundle, studies)
     yield running
-    process.terminate()
-    process.wait(timeout=60)
+    process.kill()  # it has nothing to save, and would first work off what a test that failed has asked for
+    process.wait()
 
 
 @pytest.fixture

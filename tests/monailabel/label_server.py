@@ -63,7 +63,7 @@ class LabelServer:
             headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=900) as answer:
+            with urllib.request.urlopen(request, timeout=3000) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -107,7 +107,7 @@ def test_threshold_and_number_of_samples_follow_the_request(server, template, tm
     ("image", "params", "reasons"),
     [
         ("empty_T1w", QUICK, ["empty_T1w.nii.gz", "the image is constant (0 everywhere)", "Give a scan with tissue"]),
-        ("series_T1w", QUICK, ["series_T1w.nii.gz", "(20, 20, 20, 5)", "Save one as a file"]),
+        ("series_T1w", QUICK, ["series_T1w.nii.gz", "got 5 volumes of (20, 20, 20)", "Save one as a file"]),
         ("scan_flair", QUICK, ["FLAIR is not supported", "if the name misleads"]),
         ("nowhere", QUICK, ["has no scan of that name"]),
         ("template_T1w", {"num_samples": 1}, ["`num_samples` must be a whole number from 2 on, got 1"]),
