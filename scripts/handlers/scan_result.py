@@ -58,7 +58,8 @@ class ScanResult:
         operating_points: the thresholds that made the lesion masks.
         weights: the network's weights, for their name and checksum.
         save: images to write, some of `SAVED_IMAGES`.
-        parameters: anything that belongs into the JSON file, such as seed and number of samples.
+        parameters: anything that belongs into the JSON file, such as the seed.
+        settings: of the map; they join the parameters.
         device: what the network ran on.
         picture: whether to draw the panel.
         report: whether to write the page.
@@ -69,12 +70,14 @@ class ScanResult:
     weights: ModalityWeights
     save: Sequence[str] = ("anomaly_map", "lesion_mask")
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     picture: bool = True
     report: bool = True
 
     def __post_init__(self) -> None:
         """Start with no result."""
+        self.parameters = {**self.parameters, **self.settings}
         self.results: list[dict[str, Any]] = []
         self._began = self._ready = self._rebuilt = time.perf_counter()
 

@@ -24,12 +24,14 @@ REAL = {
 
 
 def _template(path: Path) -> None:
-    from nilearn.datasets import load_mni152_template
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-    image = load_mni152_template(resolution=2)
-    darker = image.get_fdata(dtype=np.float32) * 1000
-    darker[30:38, 50:60, 40:48] *= 0.4  # something to find, in the white matter
-    nib.save(nib.Nifti1Image(darker, image.affine), path)
+    from scripts.tools.demo import draw_lesion
+
+    template = load_mni152_template(resolution=2)
+    brain = load_mni152_brain_mask(resolution=2).get_fdata() > 0
+    image, _ = draw_lesion(template.get_fdata() * brain, brain, template.affine)
+    nib.save(nib.Nifti1Image(image.astype(np.float32), template.affine), path)
 
 
 @pytest.fixture(scope="session")

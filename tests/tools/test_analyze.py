@@ -34,7 +34,9 @@ def test_each_option_is_a_key_of_the_config_with_the_same_default(root: Path) ->
         if parameter.kind is parameter.VAR_KEYWORD or name == "input":
             continue
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        assert config[name] == default, f"--{name}"
+        given = str(config[name])
+        found = config["displayable_configs"][given.split("#")[1]] if given.startswith("@") else config[name]
+        assert (None if found == "auto" and default is None else found) == default, f"--{name}"
 
 
 @pytest.mark.parametrize(
