@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup setup-dev demo test test-slow lint benchmark clean
+.PHONY: help setup setup-dev demo test test-slow lint benchmark package clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ lint: setup-dev  ## style, types and import contracts
 
 benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchmark
 	$(BIN)/python -m scripts.tools.benchmark --output_dir runs/benchmark
+
+package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in dist/
+	$(BIN)/python -m scripts.tools.package_bundle --output_dir dist
 
 clean:           ## remove what the targets made, but not the environment
 	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache
