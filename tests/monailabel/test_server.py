@@ -19,10 +19,10 @@ QUICK = {"num_samples": 2}
 QUICK_COMMAND = ("--num_samples", "2")
 # ITK keeps a NIfTI's orientation as a unit quaternion in float32; a millimetre is many times more than that rounds.
 GRID_MM = 1e-2
-# A case on the working grid is five volumes of 3 MB, and one on the template's grid of 4 MB each: a server that kept one
-# case of each request would grow by more than 300 MiB over the 17 requests after the third. A third of that is left for
-# the allocator and for modules that MONAI Label loads anew with each request until Python collects the old ones.
-WARM, REQUESTS, GROWTH_MIB = 3, 20, 100
+# A case on the working grid is five volumes of 3 MB, and on the template's own grid five of 4 MB: a server that kept the
+# case of each request would have grown by 400 MiB and more between the third to seventh request and the last five, which
+# are 13 requests apart. A quarter of that is left for the allocator; single measurements go up and down by 50 MiB.
+WARM, WINDOW, REQUESTS, GROWTH_MIB = 2, 5, 20, 100
 
 
 @pytest.fixture(scope="module")
@@ -144,5 +144,7 @@ def test_memory_does_not_grow_over_twenty_requests(server, record_property):
         status, _ = server.post("template_T1w", QUICK, output="json")
         assert status == 200
         measured.append(round(server.memory_mib()))
+    print(f"memory of the server, MiB: {measured}")  # noqa: T201 - shown by pytest -s or -rP
     record_property("memory_mib", measured)
-    assert max(measured[WARM:]) - measured[WARM - 1] < GROWTH_MIB, measured
+    before, after = measured[WARM : WARM + WINDOW], measured[-WINDOW:]
+    assert np.mean(after) - np.mean(before) < GROWTH_MIB, measured
