@@ -17,7 +17,7 @@ from scripts.tools.run_folds_steps import Step, StepError, bundle_command, file_
 __all__ = ["main", "run_folds"]
 
 logger = logging.getLogger(__name__)
-_TRAIN, _EVALUATE = ("train",), ("inference", "evaluate", "experiment")
+_PRETRAIN, _TRAIN, _EVALUATE = ("pretrain",), ("train",), ("inference", "evaluate", "experiment")
 
 
 def run_folds(
@@ -28,11 +28,14 @@ def run_folds(
     train_datasets: Sequence[str] | str = ("IXI",),
     datasets: Sequence[str] | str | None = None,
     folds: Sequence[int] | int = (0, 1, 2, 3, 4),
+    pretrain: bool = False,
     encoder_path: str | None = None,
     checkpoint: str | None = None,
     paper: bool = False,
+    pretrain_overlays: Sequence[str] | str = (),
     train_overlays: Sequence[str] | str = (),
     evaluate_overlays: Sequence[str] | str = (),
+    pretrain_options: Mapping[str, Any] | None = None,
     train_options: Mapping[str, Any] | None = None,
     evaluate_options: Mapping[str, Any] | None = None,
     others: Mapping[str, str] | None = None,
@@ -41,9 +44,10 @@ def run_folds(
 ) -> None:
     """Train a network in each fold, evaluate it on the data sets of the modality, and average over the folds.
 
-    Every training and evaluation is a `python -m monai.bundle run` of its own, with a log beside its folder. Folds that
-    are finished are skipped, an interrupted training goes on, a fold that fails does not stop the others. At the end
-    `table.md`, `table.csv` and `table.tex` hold mean ± standard deviation over folds, `folds.csv` every fold.
+    Every pretraining, training and evaluation is a `python -m monai.bundle run` of its own, with a log beside its
+    folder. Folds that are finished are skipped, an interrupted training goes on, a fold that fails does not stop the
+    others. At the end `table.md`, `table.csv` and `table.tex` hold mean ± standard deviation over folds, `folds.csv`
+    every fold.
 
     Args:
         output_dir: folder; fold 0 goes to fold0/train and fold0/evaluate, and so on.
@@ -52,12 +56,15 @@ def run_folds(
         train_datasets: healthy sets to train on, comma separated.
         datasets: sets to evaluate on; by default those of the modality in configs/experiment.yaml.
         folds: which folds.
-        encoder_path: pretrained encoder for the training; {fold} stands for the fold's number.
+        pretrain: pretrain the encoder of each fold on its training scans first (SparK, configs/pretrain.yaml).
+        encoder_path: encoder that was pretrained before, for the training; {fold} stands for the fold's number.
         checkpoint: trained networks to evaluate, without any training; {fold} stands for the fold's number.
         paper: network size and hyper-parameters of the paper (configs/paper.yaml and paper_evaluate.yaml).
-        train_overlays: more configs for the training: names in configs/ or paths.
+        pretrain_overlays: more configs for the pretraining: names in configs/ or paths.
+        train_overlays: more configs for the training.
         evaluate_overlays: more configs for the evaluation.
-        train_options: other keys of train.yaml, as "{'max_epochs': 3}".
+        pretrain_options: other keys of pretrain.yaml, as "{'max_epochs': 3}".
+        train_options: other keys of train.yaml.
         evaluate_options: other keys of inference.yaml, evaluate.yaml and experiment.yaml.
         others: finished runs of this command to put into the same table, as "{'without pretraining': 'runs/plain'}".
         label: what to call this run's rows when there are others.
@@ -70,8 +77,13 @@ def run_folds(
     if not numbers or not all(isinstance(fold, int) and not isinstance(fold, bool) for fold in numbers):
         raise InputError(f"`folds` must be numbers, got {folds!r}")
     root = Path(output_dir)
-    paper, overwrite = flag(paper), flag(overwrite)
+    pretrain, paper, overwrite = flag(pretrain), flag(paper), flag(overwrite)
+    if pretrain and (encoder_path or checkpoint):
+        what = "`pretrain` makes the encoders that `encoder_path` and `checkpoint` say are there"
+        raise InputError(what, fix="Give one of them.")
     common = {"dataset_dir": dataset_dir, "modality": modality}
+    before = {**common, "datasets": _names(train_datasets), **(pretrain_options or {})}
+    before_configs = [*_PRETRAIN, *(["network_reference"] if paper else []), *_names(pretrain_overlays)]
     train = {**common, "datasets": _names(train_datasets), "encoder_path": encoder_path, **(train_options or {})}
     train_configs = [*_TRAIN, *(["paper"] if paper else []), *_names(train_overlays)]
     evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
@@ -80,8 +92,12 @@ def run_folds(
     failures = []
     for fold in numbers:
         try:
+            own = dict(train)
+            if pretrain:
+                folder = root / f"fold{fold}"
+                own["encoder_path"] = _pretrain(folder, fold, before_configs, before, overwrite=overwrite)
             weights = checkpoint and Path(_filled(checkpoint, fold))
-            weights = weights or _train(root / f"fold{fold}", fold, train_configs, train, overwrite=overwrite)
+            weights = weights or _train(root / f"fold{fold}", fold, train_configs, own, overwrite=overwrite)
             _evaluate(root / f"fold{fold}", fold, evaluate_configs, evaluate, weights, overwrite=overwrite)
         except StepError as failure:
             logger.error("%s", failure)
@@ -91,6 +107,20 @@ def run_folds(
     logger.info("\n%s", text)
     if failures:
         raise InputError(f"{len(failures)} of {len(numbers)} folds have no result: " + "; ".join(failures))
+
+
+def _pretrain(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], *, overwrite: bool) -> Path:
+    """Pretrain the encoder of one fold and return its weights."""
+    own = {**options, "fold": fold, "output_dir": folder / "pretrain"}
+    step = Step(
+        name=f"pretraining of fold {fold}",
+        command=bundle_command(configs, own, run_id="training"),
+        folder=folder / "pretrain",
+        product="encoder.pt",
+        resumable="checkpoint.pt",
+    )
+    step.run(overwrite=overwrite)
+    return folder / "pretrain" / "encoder.pt"
 
 
 def _train(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], *, overwrite: bool) -> Path:

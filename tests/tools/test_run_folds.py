@@ -26,6 +26,7 @@ if options.get("--fail") == f"{sys.argv[1]} {fold}":
     sys.exit("error: the disk of fold %d is full" % fold)
 if sys.argv[1] == "training":
     (folder / "model.pt").write_text(options.get("--encoder_path", "") + str(fold))
+    (folder / "encoder.pt").write_text(str(fold))
 else:
     described = {"mean": (fold + 1) / 10, "std": 0.1, "n": 3}
     entry = {"pooled": {}, "metrics": {"auprc": described, "dice_at_validation_best_dice": described}}
@@ -118,6 +119,21 @@ def test_a_pretrained_encoder_and_another_run_stand_in_one_table(commands, tmp_p
     text = (tmp_path / "spark" / "table.md").read_text()
     assert "plain: anomaly_map" in text
     assert "SparK: anomaly_map" in text
+
+
+def test_encoders_are_pretrained_once_before_the_trainings(commands, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):
+        run_folds(str(out), folds=[0, 1], pretrain=True, paper=True, train_datasets="A", pretrain_options={"max_epochs": 2})
+    assert [Path(options["output_dir"]).name for _, _, options in commands[:3]] == ["pretrain", "train", "evaluate"]
+    before, train = commands[0], commands[1]
+    assert before[1] == ["pretrain", "network_reference"]
+    assert (before[2]["max_epochs"], before[2]["fold"], before[2]["datasets"]) == (2, 0, ["A"])
+    assert train[2]["encoder_path"] == str(out / "fold0" / "pretrain" / "encoder.pt")
+    assert "max_epochs" not in train[2]
+    assert len(logged(out)) == 6, "the second time nothing ran"
+    with pytest.raises(InputError, match="`pretrain` makes the encoders"):
+        run_folds(str(out), folds=[0], pretrain=True, encoder_path="encoder.pt")
 
 
 def test_wrong_folds_and_runs_are_refused(commands, tmp_path):
