@@ -3,12 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# two processes; the tests of a module stay together, as they share fixtures
+PYTEST ?= -n 2 --dist loadscope
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup setup-dev demo test test-slow lint benchmark package clean
 
 help:            ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -33,7 +35,7 @@ demo: setup      ## anomaly map of a template with a drawn lesion: NIfTI, JSON a
 	$(BIN)/python -m scripts.tools.demo --output_dir demo
 
 test: setup-dev lint  ## lint, types, import contracts and tests
-	$(BIN)/python -m pytest -m "not slow and not monailabel"
+	$(BIN)/python -m pytest $(PYTEST) -m "not slow and not monailabel"
 
 test-slow: setup-dev  ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -51,6 +53,20 @@ package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in di
 
 clean:           ## remove what the targets made, but not the environment
 	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache
+
+# the suite with the older line of MONAI, in an environment of its own
+MONAI15_VENV ?= .venv-monai-1.5
+.PHONY: test-monai-1.5
+
+$(MONAI15_VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt requirements-monai-1.5.txt
+	$(PYTHON) -m venv $(MONAI15_VENV)
+	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-monai-1.5.txt
+	@touch $@
+
+test-monai-1.5: $(MONAI15_VENV)/.ready  ## the tests with monai 1.5.2 instead of 1.6.1
+	PATH="$(abspath $(MONAI15_VENV))/bin:$$PATH" $(MONAI15_VENV)/bin/python -m pytest $(PYTEST) -m "not slow and not monailabel"
 
 # MONAI Label has an environment of its own: see requirements-monailabel.txt
 LABEL_VENV ?= .venv-monailabel

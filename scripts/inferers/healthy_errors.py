@@ -133,5 +133,5 @@ def _on_grid(volumes: MetaTensor, shape: tuple[int, ...], affine: torch.Tensor |
     target = torch.as_tensor(affine, dtype=torch.float64).cpu()
     if same_shape and torch.allclose(target, volumes.affine.double(), atol=_SAME_MM):
         return plain
-    resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=True)
+    resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False)  # 1.5.2 misplaces with True
     return cast(MetaTensor, resample(volumes, dst_affine=target, spatial_size=tuple(shape))).as_tensor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,12 @@ def test_metadata_names_the_packages_that_are_installed_for_the_demo(root: Path)
     pins = (root / "requirements.txt").read_text() + (root / "requirements-torch.txt").read_text()
     wanted = {**metadata["required_packages_version"], "monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
     assert [f"{n}=={v}" for n, v in wanted.items() if f"{n}=={v}\n" not in pins] == []
+
+
+def test_metadata_names_the_monai_lines_that_have_a_target(root: Path) -> None:
+    pins = "".join((root / name).read_text() for name in ("requirements.txt", "requirements-monai-1.5.txt"))
+    supported = json.loads((root / "metadata.json").read_text())["supported_monai_versions"]
+    assert sorted(re.findall(r"^monai==(.+)$", pins, re.MULTILINE)) == supported
 
 
 def test_the_bundle_folder_is_complete_through_links(root: Path) -> None:

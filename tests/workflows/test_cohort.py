@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import monai.bundle
@@ -110,7 +111,10 @@ def test_an_interrupted_run_leaves_no_half_written_file_and_goes_on_later(
     flags = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", CONFIG, *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
+    )  # fmt: skip
     first = tmp_path / "out" / "s1_t1" / "result.json"
     for _ in range(2400):
         if first.is_file() or process.poll() is not None:

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import reason
+from scripts.tools.compare_runs import compare_runs
 from scripts.tools.run_folds import run_folds
 
 from .conftest import TINY_NETWORK, TINY_TRAINING, run_command
@@ -125,16 +126,29 @@ def test_two_processes_write_the_tables_of_one(root: Path, published: Path, weig
 
 
 @pytest.mark.slow
-def test_two_folds_are_trained_evaluated_and_averaged(published: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("modality", ["t1", "t2"])
+def test_the_chain_from_pretraining_to_the_table_and_a_comparison(published: Path, tmp_path: Path, modality: str) -> None:
     training = {key: value for key, value in TINY_TRAINING.items() if key != "datasets"} | {"max_epochs": 1}
-    run_folds(
-        str(tmp_path), dataset_dir=str(published), modality="t2", folds=[0, 1],
-        train_options=training, evaluate_options=FAST,
-    )  # fmt: skip
-    table = _rows(tmp_path / "table.csv")
+    pretraining = {key: training[key] for key in ("network_def#encoder#block_inplanes", "num_workers", "slices_per_volume")}
+    pretraining |= {"max_epochs": 1, "batch_size": 4, "warmup_steps": 1, "grid_size": [64, 64, 16]}
+    options = {"dataset_dir": str(published), "modality": modality, "evaluate_options": FAST}
+    plain, spark = tmp_path / "plain", tmp_path / "spark"
+    run_folds(str(plain), folds=[0, 1], train_options=training, **options)
+    table = _rows(plain / "table.csv")
     assert [row["method"] for row in table] == MAPS
     assert table[0]["Brats21_auprc_n"] == "2"
     assert float(table[0]["Brats21_auprc_std"]) > 0, "another network in each fold"
+    run_folds(
+        str(spark), folds=[0, 1], pretrain=True, pretrain_options=pretraining,
+        train_options=training, others={"plain": str(plain)}, label="SparK", **options,
+    )  # fmt: skip
+    assert (spark / "fold1" / "pretrain" / "encoder.pt").is_file()
+    methods = [row["method"] for row in _rows(spark / "table.csv")]
+    assert {"plain: anomaly_map", "SparK: anomaly_map"} <= set(methods)
+    lesions = [name for name in SETS[modality] if name != "IXI"]
+    assert all(f"{name}_auprc_mean" in table[0] for name in lesions)
+    compare_runs(str(plain / "fold0/evaluate/test"), str(spark / "fold0/evaluate/test"), output_dir=str(tmp_path / "versus"))
+    assert any((tmp_path / "versus").iterdir())
 
 
 @pytest.mark.slow

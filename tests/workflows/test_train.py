@@ -57,12 +57,14 @@ def test_two_processes_train_one_network(root: Path, tree: Path, tmp_path: Path)
     assert not any(name.startswith("module.") for name in weights)
 
 
-def test_mlflow_tracking_is_one_flag(root: Path, tree: Path, tmp_path: Path) -> None:
+def test_mlflow_tracking_is_one_flag(root: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # for monai 1.5.2, as the README says
     options = {**TINY_TRAINING, "max_epochs": 1, "tracking": "mlflow"}
     done = run_command(root, "training", config_file=CONFIG, dataset_dir=tree, output_dir=tmp_path, **options)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "mlruns.db").stat().st_size > 0
+    database, folder = tmp_path / "mlruns.db", tmp_path / "mlruns"
+    assert database.stat().st_size > 0 if database.is_file() else any(folder.rglob("train_loss"))
 
 
 @pytest.mark.parametrize(
