@@ -91,5 +91,5 @@ monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the
 	  --app $(LABEL_APPS)/monaibundle --studies $(STUDIES) --host 127.0.0.1 \
 	  --conf models brain_mri_anomaly_segmentation --conf zoo_source local --conf skip_trainers true
 
-test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes an hour on two cores
+test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes ten minutes
 	PYTHONPATH="$(CURDIR)/tests/monailabel/site:$(CURDIR)" $(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel

@@ -61,7 +61,7 @@ def test_the_json_is_the_result_of_the_scan(server, template):
     shipped = json.loads((server.bundle / "models" / "thresholds.json").read_text())["t1"]["default"]
     assert told["threshold"] == shipped["points"][shipped["default"]]["threshold"]
     assert (told["case"], told["modality"], told["status"]) == ("template_T1w", "t1", "ok")
-    assert told["parameters"]["map"]["num_samples"] == 2
+    assert told["parameters"]["num_samples"] == 2
     assert told["weights"]["file"] == "model.pt"
     millilitres = np.count_nonzero(mask.dataobj) * abs(np.linalg.det(mask.affine[:3, :3])) / 1000
     assert told["lesion_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
@@ -81,7 +81,7 @@ def test_real_scans_agree_with_the_command_line(server, client, real_scan, tmp_p
     mask = nib.load(path)
     check_grid(mask, server.studies / f"{name}.nii.gz")
     assert told["weights"]["file"] == weights
-    assert told["parameters"]["map"]["num_samples"] == params.get("num_samples", 10)
+    assert told["parameters"]["num_samples"] == params.get("num_samples", 10)
     assert dice(mask, command_line_mask(server, name, tmp_path, *command)) >= 0.99
 
 
@@ -100,7 +100,7 @@ def test_threshold_and_number_of_samples_follow_the_request(server, template, tm
     status, body = server.post("template_T1w", {"num_samples": 3, "threshold": higher}, output="json")
     told = json.loads(body)
     assert (status, told["threshold"], told["threshold_source"]) == (200, higher, "given by the user")
-    assert told["parameters"]["map"]["num_samples"] == 3
+    assert told["parameters"]["num_samples"] == 3
 
 
 @pytest.mark.parametrize(
