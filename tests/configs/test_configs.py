@@ -68,6 +68,17 @@ def test_each_workflow_has_every_required_id_of_monai(root: Path, name: str, pro
     assert [key for key in required if key not in parser] == []
 
 
+@pytest.mark.parametrize("name", ["train", "pretrain"])
+def test_a_run_shorter_than_the_validation_interval_is_validated(root: Path, name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(root / "bundle" / "configs" / f"{name}.yaml"))
+    parser.update({"max_epochs": 3, "val_interval": 5})
+    handlers = [item for item in parser["train#handlers"] if item["_target_"] == "ValidationHandler"]
+    assert len(handlers) == 1
+    where = parser["train#handlers"].index(handlers[0])
+    assert parser.get_parsed_content(f"train#handlers#{where}#interval") == 3
+
+
 def test_metadata_version_has_a_changelog_entry_and_the_changelog_file_too(root: Path) -> None:
     metadata = json.loads((root / "metadata.json").read_text())
     assert metadata["version"] in metadata["changelog"]
