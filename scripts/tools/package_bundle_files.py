@@ -23,7 +23,7 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "models": frozenset({".pt", ".ts", ".json"}),
     "scripts": frozenset({".py", ".html", ".css", ".js", ".json", ".md", ".txt", ""}),  # no suffix: a LICENSE
 }
-# not scans but part of a model: the mean errors in healthy people, on the network's grid
+# made by healthy_error.yaml from somebody's scans: these stay where they were made
 MODEL_VOLUMES = re.compile(r"models/healthy_error_\w+\.nii\.gz")
 CACHES = frozenset({"__pycache__"})
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})
@@ -50,7 +50,9 @@ def bundle_files(root: str | Path | None = None) -> dict[str, bytes]:
             raise InputError(f"the bundle has no folder {name}", path=folder)
         for path in _walk(folder / name):
             inside = path.relative_to(folder).as_posix()
-            if path.suffix not in suffixes and not MODEL_VOLUMES.fullmatch(inside):
+            if MODEL_VOLUMES.fullmatch(inside):
+                continue
+            if path.suffix not in suffixes:
                 raise InputError(
                     f"a file of this kind does not belong into {name}/ of a bundle",
                     path=path,
