@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +17,8 @@ from scripts.ops import HealthyError
 
 __all__ = ["HealthyErrors", "healthy_error_path", "read_healthy_error", "save_healthy_error"]
 
-logger = logging.getLogger(__name__)
 _CHANNELS = 3
+_FIX = "Measure them on healthy scans with healthy_error.yaml, or set healthy_error to false."
 _SAME_MM = 1e-3
 
 
@@ -81,13 +80,12 @@ class HealthyErrors:
 
     def __init__(self, folder: str | Path, *, enabled: bool = True) -> None:
         self.folder, self.enabled = Path(folder), enabled
-        self._read: dict[str, tuple[MetaTensor, str] | None] = {}
-        self._told: set[str] = set()
+        self._read: dict[str, tuple[MetaTensor, str]] = {}
 
     def of(
         self, modality: str, *, weights_sha256: str, shape: tuple[int, ...], affine: torch.Tensor | None = None
     ) -> HealthyError | None:
-        """Return the healthy errors on a grid, or None where there are none for these weights.
+        """Return the healthy errors on a grid, None where they are not to be used.
 
         Args:
             modality: t1 or t2.
@@ -96,40 +94,31 @@ class HealthyErrors:
             affine: [4, 4] of the grid, RAS mm; without it only a grid of the file's own shape is served.
 
         Raises:
-            InputError: if the file is damaged.
+            InputError: if there is no such file, it is damaged, belongs to other weights, or is on another grid where
+                no affine is given.
         """
         if not self.enabled:
             return None
+        path = healthy_error_path(self.folder, modality)
         if modality not in self._read:
-            path = healthy_error_path(self.folder, modality)
-            self._read[modality] = read_healthy_error(path) if path.is_file() else None
-        found = self._read[modality]
-        if found is None or found[1] != weights_sha256:
-            self._tell(modality)
-            return None
-        volumes = _on_grid(found[0], shape, affine)
-        if volumes is None:
-            self._tell(modality)
-            return None
-        mean, std, brain = (volume.permute(2, 0, 1).contiguous() for volume in volumes)
+            if not path.is_file():
+                raise InputError("there are no healthy errors here", path=path, fix=_FIX)
+            self._read[modality] = read_healthy_error(path)
+        volumes, weights = self._read[modality]
+        if weights != weights_sha256:
+            raise InputError("these healthy errors were measured with other weights", path=path, fix=_FIX)
+        if affine is None and tuple(volumes.shape[1:]) != tuple(shape):
+            what = f"the healthy errors have {list(volumes.shape[1:])} voxels, the scan {list(shape)}"
+            raise InputError(what, path=path, fix="Give the scan's affine.")
+        mean, std, brain = (volume.permute(2, 0, 1).contiguous() for volume in _on_grid(volumes, shape, affine))
         return HealthyError(mean, std.clamp(min=0), brain)
 
-    def _tell(self, modality: str) -> None:
-        if modality not in self._told:
-            self._told.add(modality)
-            logger.warning(
-                "%s: no healthy errors for these %s weights and this grid, so that the map goes without "
-                "(healthy_error.yaml makes them)",
-                self.folder,
-                modality,
-            )
 
-
-def _on_grid(volumes: MetaTensor, shape: tuple[int, ...], affine: torch.Tensor | None) -> torch.Tensor | None:
+def _on_grid(volumes: MetaTensor, shape: tuple[int, ...], affine: torch.Tensor | None) -> torch.Tensor:
     plain = volumes.as_tensor()
-    same_shape = tuple(plain.shape[1:]) == tuple(shape)
     if affine is None:
-        return plain if same_shape else None
+        return plain
+    same_shape = tuple(plain.shape[1:]) == tuple(shape)
     target = torch.as_tensor(affine, dtype=torch.float64).cpu()
     if same_shape and torch.allclose(target, volumes.affine.double(), atol=_SAME_MM):
         return plain

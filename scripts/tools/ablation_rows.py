@@ -109,7 +109,7 @@ class RowMaker:
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
         """Return the rows by name of the setting, each computed or found.
 
-        A setting that the maps refuse (an estimated shrinkage of two draws, say) gets a row without figures, unless it
+        A setting that the maps refuse (an estimated shrinkage of two draws, say, or healthy errors that nobody has measured) gets a row without figures, unless it
         is the first one, the base.
 
         Raises:
@@ -119,21 +119,25 @@ class RowMaker:
         bar = tqdm(settings, desc="computing maps", unit="setting", disable=not progress)
         for setting in bar:
             bar.set_postfix_str(setting.name, refresh=False)
-            key = self.key(setting)
-            stored = self.cache.load_row(key)
-            row = None if stored is None else AblationRow.read(stored)
-            rows[setting.name] = row or self._try(setting, key, needed=not rows)
+            rows[setting.name] = self._try(setting, needed=not rows)
         return rows
 
-    def _try(self, setting: Setting, key: str, *, needed: bool) -> AblationRow:
+    def _try(self, setting: Setting, *, needed: bool) -> AblationRow:
         try:
-            row = self._compute(setting)
+            return self._find_or_compute(setting)
         except InputError as error:
             if needed:
                 raise
             logger.warning("%s cannot be computed: %s", setting.name, error)
             return AblationRow.without_figures(str(error), num_cases=len(self.cases), num_healthy=len(self.healthy))
-        self.cache.save_row(key, dataclasses.asdict(row))
+
+    def _find_or_compute(self, setting: Setting) -> AblationRow:
+        key = self.key(setting)
+        stored = self.cache.load_row(key)
+        row = None if stored is None else AblationRow.read(stored)
+        if row is None:
+            row = self._compute(setting)
+            self.cache.save_row(key, dataclasses.asdict(row))
         return row
 
     def key(self, setting: Setting) -> str:

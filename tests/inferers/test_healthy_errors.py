@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +40,20 @@ def test_file_holds_what_was_measured_and_for_which_weights(folder: Path, error:
     torch.testing.assert_close(found.std, error.std, atol=3e-5, rtol=0)
 
 
-def test_other_weights_modality_or_an_unplaced_grid_get_none_and_a_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    errors = HealthyErrors(folder)
-    with caplog.at_level(logging.WARNING):
-        assert errors.of("t1", weights_sha256="b" * 64, shape=(10, 8, 6)) is None
-        assert errors.of("t2", weights_sha256=WEIGHTS, shape=(10, 8, 6)) is None
-        assert errors.of("t1", weights_sha256=WEIGHTS, shape=(5, 4, 3)) is None
-    assert [record.message.split(": ")[1][:37] for record in caplog.records] == [
-        "no healthy errors for these t1 weight", "no healthy errors for these t2 weight",
-    ], "once for each modality"  # fmt: skip
-    assert HealthyErrors(folder, enabled=False).of("t1", weights_sha256=WEIGHTS, shape=(10, 8, 6)) is None
+@pytest.mark.parametrize(
+    ("modality", "weights", "shape", "message"),
+    [
+        ("t1", "b" * 64, (10, 8, 6), r"healthy_error_t1\.nii\.gz: .*other weights.*healthy_error\.yaml"),
+        ("t2", WEIGHTS, (10, 8, 6), r"healthy_error_t2\.nii\.gz: there are no healthy errors here.*healthy_error\.yaml"),
+        ("t1", WEIGHTS, (5, 4, 3), r"\[10, 8, 6\] voxels, the scan \[5, 4, 3\]"),
+    ],
+)
+def test_other_weights_modality_or_an_unplaced_grid_are_refused(
+    folder: Path, modality: str, weights: str, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        HealthyErrors(folder).of(modality, weights_sha256=weights, shape=shape)
+    assert HealthyErrors(folder, enabled=False).of(modality, weights_sha256=weights, shape=shape) is None
 
 
 def test_another_grid_gets_the_values_of_the_same_places(folder: Path, error: HealthyError) -> None:

@@ -33,15 +33,15 @@ def test_healthy_errors_belong_to_the_weights_and_are_part_of_a_row(
     (tmp_path / "folder.yaml").write_text(yaml.safe_dump({"model_dir": str(tmp_path)}))
     overlays = [paths["overlay"], str(tmp_path / "folder.yaml")]
     rebuilder = Rebuilder(AblationCache(paths["cache_dir"]), overlays=overlays, progress=False)
-    without = Setting("", {**grid.base.values, "healthy_error": False})
-    rebuilder.plan([grid.base, without])
+    with_errors, without = (Setting("", {**grid.base.values, "healthy_error": use}) for use in (True, False))
+    rebuilder.plan([with_errors, without])
     assert rebuilder.healthy_error(without, case) is None
-    found = rebuilder.healthy_error(grid.base, case)
+    found = rebuilder.healthy_error(with_errors, case)
     torch.testing.assert_close(found.std, error.std, atol=1e-4, rtol=0)  # 16 bits
     rebuilder.make_missing([case])
-    draws = rebuilder.load(grid.base, case)
-    maps = [score_map(case, draws, grid.base, Polarity.DARK, errors) for errors in (found, None)]
+    draws = rebuilder.load(with_errors, case)
+    maps = [score_map(case, draws, with_errors, Polarity.DARK, errors) for errors in (found, None)]
     assert not torch.allclose(maps[0], maps[1])
     options = {"load": rebuilder.load, "source": rebuilder.source, "cache": rebuilder.cache, "polarity": Polarity.DARK}
     makers = [RowMaker([case], [], **options, healthy_error=how) for how in (rebuilder.healthy_error, lambda *_: None)]
-    assert makers[0].key(grid.base) != makers[1].key(grid.base)
+    assert makers[0].key(with_errors) != makers[1].key(with_errors)
