@@ -42,12 +42,7 @@ def patch_statistics(image: Tensor, patch_size: int, *, eps: float = 1e-6) -> tu
 
 
 def masked_patch_loss(
-    pred: Tensor,
-    image: Tensor,
-    masked: Tensor,
-    *,
-    patch_size: int,
-    target: PatchTarget | str = PatchTarget.PER_PATCH,
+    pred: Tensor, image: Tensor, masked: Tensor, *, patch_size: int, target: PatchTarget | str = PatchTarget.PER_PATCH
 ) -> Tensor:
     """Return the mean squared error over the masked pixels of all slices, in float32 or wider.
 
@@ -70,21 +65,15 @@ def masked_patch_loss(
     """
     dtype = torch.promote_types(pred.dtype, torch.float32)
     wanted = image.to(dtype)
-    if check_choice(PatchTarget, target, "target") == PatchTarget.PER_PATCH:
-        mean, std = patch_statistics(wanted, patch_size)
-        wanted = (wanted - mean) / std
+    mean, std = _moments(wanted, patch_size, target)
+    wanted = (wanted - mean) / std
     counted = masked > 0
     error = (pred.to(dtype) - wanted).square().masked_fill(~counted, 0.0)
     return error.sum() / counted.sum().clamp(min=1)
 
 
 def rebuild_slices(
-    pred: Tensor,
-    image: Tensor,
-    masked: Tensor,
-    *,
-    patch_size: int,
-    target: PatchTarget | str = PatchTarget.PER_PATCH,
+    pred: Tensor, image: Tensor, masked: Tensor, *, patch_size: int, target: PatchTarget | str = PatchTarget.PER_PATCH
 ) -> Tensor:
     """Return the slices with their masked pixels rebuilt, to look at.
 
@@ -103,8 +92,12 @@ def rebuild_slices(
     Raises:
         InputError: as `masked_patch_loss`.
     """
-    rebuilt = pred.to(image.dtype)
+    mean, std = _moments(image, patch_size, target)
+    return torch.where(masked > 0, pred.to(image.dtype) * std + mean, image)
+
+
+def _moments(image: Tensor, patch_size: int, target: PatchTarget | str) -> tuple[Tensor, Tensor]:
+    """Return what is taken from a slice and what it is then divided by, to get the target of the network."""
     if check_choice(PatchTarget, target, "target") == PatchTarget.PER_PATCH:
-        mean, std = patch_statistics(image, patch_size)
-        rebuilt = rebuilt * std + mean
-    return torch.where(masked > 0, rebuilt, image)
+        return patch_statistics(image, patch_size)
+    return torch.zeros_like(image), torch.ones_like(image)

@@ -92,13 +92,15 @@ def run_folds(
     failures = []
     for fold in numbers:
         try:
-            own = dict(train)
+            folder, own = root / f"fold{fold}", dict(train)
             if pretrain:
-                folder = root / f"fold{fold}"
-                own["encoder_path"] = _pretrain(folder, fold, before_configs, before, overwrite=overwrite)
-            weights = checkpoint and Path(_filled(checkpoint, fold))
-            weights = weights or _train(root / f"fold{fold}", fold, train_configs, own, overwrite=overwrite)
-            _evaluate(root / f"fold{fold}", fold, evaluate_configs, evaluate, weights, overwrite=overwrite)
+                step = _fit("pretrain", "encoder.pt", folder, fold, before_configs, before)
+                own["encoder_path"] = step.run(overwrite=overwrite)
+            if checkpoint:
+                weights = Path(_filled(checkpoint, fold))
+            else:
+                weights = _fit("train", "model.pt", folder, fold, train_configs, own).run(overwrite=overwrite)
+            _evaluate(folder, fold, evaluate_configs, evaluate, weights).run(overwrite=overwrite)
         except StepError as failure:
             logger.error("%s", failure)
             failures.append(str(failure))
@@ -109,52 +111,35 @@ def run_folds(
         raise InputError(f"{len(failures)} of {len(numbers)} folds have no result: " + "; ".join(failures))
 
 
-def _pretrain(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], *, overwrite: bool) -> Path:
-    """Pretrain the encoder of one fold and return its weights."""
-    own = {**options, "fold": fold, "output_dir": folder / "pretrain"}
-    step = Step(
-        name=f"pretraining of fold {fold}",
-        command=bundle_command(configs, own, run_id="training"),
-        folder=folder / "pretrain",
-        product="encoder.pt",
-        resumable="checkpoint.pt",
-    )
-    step.run(overwrite=overwrite)
-    return folder / "pretrain" / "encoder.pt"
-
-
-def _train(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], *, overwrite: bool) -> Path:
-    """Train the network of one fold and return its weights."""
-    own = {**options, "fold": fold, "output_dir": folder / "train"}
+def _fit(
+    kind: str, product: str, folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any]
+) -> Step:
+    """Return the pretraining or the training of one fold, which makes `product`."""
+    own = {**options, "fold": fold, "output_dir": folder / kind}
     inputs = None
     if options.get("encoder_path"):
         own["encoder_path"] = _filled(str(options["encoder_path"]), fold)
         inputs = {"encoder": file_hash(Path(own["encoder_path"]))}
-    step = Step(
-        name=f"training of fold {fold}",
+    return Step(
+        name=f"{kind}ing of fold {fold}",
         command=bundle_command(configs, own, run_id="training"),
-        folder=folder / "train",
-        product="model.pt",
+        folder=folder / kind,
+        product=product,
         resumable="checkpoint.pt",
         inputs=inputs,
     )
-    step.run(overwrite=overwrite)
-    return folder / "train" / "model.pt"
 
 
-def _evaluate(
-    folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], weights: Path, *, overwrite: bool
-) -> None:
-    """Evaluate the network of one fold."""
+def _evaluate(folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any], weights: Path) -> Step:
+    """Return the evaluation of the network of one fold."""
     own = {**options, "fold": fold, "checkpoint": weights, "output_dir": folder / "evaluate"}
-    step = Step(
+    return Step(
         name=f"evaluation of fold {fold}",
         command=bundle_command(configs, own),
         folder=folder / "evaluate",
         product="experiment.json",
         inputs={"weights": file_hash(weights)},
     )
-    step.run(overwrite=overwrite)
 
 
 def _names(value: Sequence[str] | str) -> list[str]:

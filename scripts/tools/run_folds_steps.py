@@ -53,11 +53,14 @@ class Step:
         """Where the output of the command goes."""
         return self.folder.with_suffix(".log")
 
-    def run(self, *, overwrite: bool = False) -> None:
+    def run(self, *, overwrite: bool = False) -> Path:
         """Run the command, unless it has ended well before.
 
         Args:
             overwrite: run it again, whatever is there.
+
+        Returns:
+            The product.
 
         Raises:
             InputError: if the folder holds the result of another command or of other inputs.
@@ -65,7 +68,7 @@ class Step:
         """
         if not overwrite and self._is_done():
             logger.info("%s: done before", self.name)
-            return
+            return self.folder / self.product
         (self.folder / _MARK).unlink(missing_ok=True)
         command = list(self.command)
         if self.resumable and not overwrite and (self.folder / self.resumable).is_file():
@@ -81,6 +84,7 @@ class Step:
         if code or not (self.folder / self.product).is_file():
             raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log)} ({self.log})")
         write_json(self.folder / _MARK, self._identity())
+        return self.folder / self.product
 
     def _is_done(self) -> bool:
         """Return whether the step has ended well, with the same command and inputs."""

@@ -12,18 +12,11 @@ import pytest
 from nilearn.datasets import load_mni152_template
 
 from scripts.tools.package_bundle import BUNDLE_NAME, package_bundle
+from tests.tiny import TINY_NETWORK
 
 collect_ignore_glob = ["zoo/*"]  # they run from the Model Zoo's folder; see test_zoo_tests
 QUICK = {"num_samples": 2, "brain_extraction": "never", "alignment": "never", "quality_control": False}
-TINY = {  # a network that trains in seconds, on phantoms
-    "datasets": ["IXI"],
-    "grid_size": [32, 32, 16],
-    "network_def#unet#num_channels": [8, 8],
-    "network_def#unet#attention_levels": [False, False],
-    "network_def#unet#num_head_channels": 8,
-    "network_def#unet#norm_num_groups": 4,
-    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
-}
+TINY = {"datasets": ["IXI"], **TINY_NETWORK}
 
 
 @pytest.fixture(scope="session")

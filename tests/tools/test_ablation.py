@@ -26,15 +26,8 @@ from scripts.tools.ablation_grid import Grid, read_grid
 from scripts.tools.ablation_maps import score_map
 from scripts.tools.ablation_rebuild import Rebuilder
 from scripts.tools.ablation_settings import Setting, bundle_parser
+from tests.tiny import TINY_NETWORK
 
-TINY = {
-    "network_def#unet#num_channels": [8, 8],
-    "network_def#unet#attention_levels": [False, False],
-    "network_def#unet#num_head_channels": 8,
-    "network_def#unet#norm_num_groups": 4,
-    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
-    "grid_size": [32, 32, 16],
-}
 GRID = {
     "base": {"preset": "shipped", "num_samples": 4, "median_size": 3, "erosion": 1, "ssim_sigma": 1.0, "regularization": 0.01},
     "axes": {
@@ -53,7 +46,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Phantoms, a config of a tiny network, its random weights and a grid."""
     folder = tmp_path_factory.mktemp("ablation")
     write_phantom_tree(folder / "data", datasets=("IXI", "Brats21"), shape=(32, 32, 16))
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY_NETWORK))
     (folder / "grid.yaml").write_text(yaml.safe_dump(GRID, sort_keys=False))
     torch.manual_seed(0)
     network = bundle_parser(str(folder / "tiny.yaml")).get_parsed_content("network_def")

@@ -17,15 +17,12 @@ from scripts.data import find_leaks, load_datalist, load_record, load_splits
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
 from scripts.tools.make_splits import main, make_splits
+from tests.tiny import TINY_NETWORK
 
 SHAPE = (32, 32, 16)
 PUBLISHED = ["img_name", "age", "sex", "label", "img_path", "mask_path", "seg_path"]
 TINY = {
-    "network_def#unet#num_channels": [8, 8],
-    "network_def#unet#attention_levels": [False, False],
-    "network_def#unet#num_head_channels": 8,
-    "network_def#unet#norm_num_groups": 4,
-    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
+    **TINY_NETWORK,
     "grid_size": list(SHAPE),
     "num_workers": 0,
     "slices_per_volume": 2,

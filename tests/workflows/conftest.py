@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import monai.bundle
 import pytest
 
 from scripts.data.phantom import write_phantom_tree
+from scripts.errors import reason
+from tests.tiny import TINY_NETWORK
 
-TINY_NETWORK = {
-    "network_def#unet#num_channels": [8, 8],
-    "network_def#unet#attention_levels": [False, False],
-    "network_def#unet#num_head_channels": 8,
-    "network_def#unet#norm_num_groups": 4,
-    "network_def#encoder#block_inplanes": [4, 4, 8, 8],
-    "grid_size": [32, 32, 16],
-}
 TINY_TRAINING = {
     **TINY_NETWORK,
     "datasets": ["IXI"],
@@ -53,6 +50,14 @@ def run_command(root: Path, *arguments: str, launcher: tuple[str, ...] = (), **o
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
+def check_refusal(config: Path, folder: Path, message: str, **options: object) -> None:
+    """Check that a training with these options fails for the reason that `message` matches, and leaves no weights."""
+    with pytest.raises((RuntimeError, ValueError)) as caught:
+        monai.bundle.run("training", config_file=str(config), output_dir=str(folder / "run"), **options)
+    assert re.search(message, str(reason(caught.value)))
+    assert not list(folder.rglob("*.pt"))
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms in the layout of the published data sets."""
@@ -67,3 +72,12 @@ def trained(root: Path, tree: Path, tmp_path_factory: pytest.TempPathFactory) ->
     done = run_command(root, "training", config_file=config, dataset_dir=tree, output_dir=folder, **TINY_TRAINING)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done
+
+
+@pytest.fixture
+def models(trained: tuple[Path, subprocess.CompletedProcess], tmp_path: Path) -> Path:
+    """A folder of models with the weights of that run."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(trained[0] / "model.pt", folder)
+    return folder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import monai.bundle
@@ -14,12 +12,7 @@ from .conftest import FAST, run_command
 CONFIGS = "['bundle/configs/inference.yaml','bundle/configs/calibrate.yaml']"
 
 
-def test_inference_uses_what_calibration_wrote(
-    root: Path, tree: Path, trained: tuple[Path, subprocess.CompletedProcess], tmp_path: Path
-) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    shutil.copy(trained[0] / "model.pt", models)
+def test_inference_uses_what_calibration_wrote(root: Path, tree: Path, models: Path, tmp_path: Path) -> None:
     options = {**FAST, "model_dir": models, "min_max": False}
     sets = {"healthy": "['IXI']", "lesion": "['Brats21']", "held_out": "['IXI']", "limit": 2}
     done = run_command(root, config_file=CONFIGS, dataset_dir=tree, output_dir=tmp_path / "out", **sets, **options)

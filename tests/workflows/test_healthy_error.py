@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import monai.bundle
@@ -15,12 +13,7 @@ from .conftest import FAST, run_command
 CONFIGS = "['bundle/configs/inference.yaml','bundle/configs/healthy_error.yaml']"
 
 
-def test_inference_uses_the_errors_of_its_own_weights(
-    root: Path, tree: Path, trained: tuple[Path, subprocess.CompletedProcess], tmp_path: Path
-) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    shutil.copy(trained[0] / "model.pt", models)
+def test_inference_uses_the_errors_of_its_own_weights(root: Path, tree: Path, models: Path, tmp_path: Path) -> None:
     options = {**FAST, "model_dir": models, "datasets": "['IXI']", "limit": 3}
     done = run_command(root, config_file=CONFIGS, dataset_dir=tree, **options)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,51 +2,18 @@
 # ruff: noqa: PT009 (the zoo's tests are unittest's)
 
 import os
-import shutil
-import sys
-import tempfile
 import unittest
 
 import torch
 from parameterized import parameterized
+from test_brain_mri_anomaly_segmentation import BUNDLE_ROOT, TEST_CASE_TRAIN, PhantomTestCase
 from utils import export_config_and_run_mgpu_cmd
 
-BUNDLE_ROOT = "models/brain_mri_anomaly_segmentation"
-TEST_CASE_TRAIN_MGPU = [
-    {
-        "bundle_root": BUNDLE_ROOT,
-        "datasets": ["IXI"],
-        "max_epochs": 1,
-        "val_interval": 1,
-        "slices_per_volume": 4,
-        "batch_size": 2,
-        "warmup_steps": 1,
-        "num_workers": 0,
-        "network_def#unet#num_channels": [8, 8],
-        "network_def#unet#attention_levels": [False, False],
-        "network_def#unet#num_head_channels": 8,
-        "network_def#unet#norm_num_groups": 4,
-        "network_def#encoder#block_inplanes": [4, 4, 8, 8],
-        "grid_size": [32, 32, 16],
-    }
-]
 
+class TestBrainMriAnomalySegmentationMGPU(PhantomTestCase):
+    """Train one epoch with a process for each GPU, or with two on the CPU."""
 
-class TestBrainMriAnomalySegmentationMGPU(unittest.TestCase):
-    """Train one epoch with a process for each GPU, or with two on the CPU, on phantoms that the bundle makes."""
-
-    def setUp(self):
-        self.folder = tempfile.mkdtemp()
-        sys.path = [BUNDLE_ROOT, *sys.path]
-        from scripts.data.phantom import write_phantom_tree
-
-        write_phantom_tree(os.path.join(self.folder, "data"), datasets=("IXI",), shape=(32, 32, 16))
-
-    def tearDown(self):
-        shutil.rmtree(self.folder)
-        sys.path.remove(BUNDLE_ROOT)
-
-    @parameterized.expand([TEST_CASE_TRAIN_MGPU])
+    @parameterized.expand([TEST_CASE_TRAIN])
     def test_train_mgpu_config(self, override):
         output_dir = os.path.join(self.folder, "output")
         override = {**override, "dataset_dir": os.path.join(self.folder, "data"), "output_dir": output_dir}
