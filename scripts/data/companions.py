@@ -10,7 +10,8 @@ from scripts.data.scan_files import scan_stem
 
 __all__ = ["label_beside", "mask_beside", "session_of", "without_modality"]
 
-_MODALITY_WORD = re.compile(r"[_\-. ]?(inplane)?t[12][wn]?$", re.IGNORECASE)
+_WORD = "(?:[iI]n[pP]lane)?[tT][12][wWnN]?$"
+_MODALITY_WORD = re.compile(rf"[_\-. ]{_WORD}|(?<=[a-z0-9])(?:inplane)?T[12][wWnN]?$|^{_WORD}")  # not of patient1
 _DESCRIPTION = re.compile(r"_desc-[^_]+")
 _LABEL_ENDS = ("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi", "_lesion_mask", "_seg")
 _MASK_ENDS = ("_desc-brain_mask", "_brain_mask", "_mask")

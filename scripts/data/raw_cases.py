@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,10 @@ def find_raw_cases(
         InputError: as `find_scans`, or if two cases get the same name.
     """
     items = find_scans(scans, brain_mask=brain_mask, modality=modality)
-    labels = csv_labels(Path(str(scans))) if str(scans).lower().endswith(".csv") else {}
+    given = [scans] if scans is None or isinstance(scans, str | Path) else scans
+    tables = [Path(str(entry)) for entry in given if str(entry).lower().endswith(".csv")]
+    wanted = None if modality is None else Modality(modality)
+    labels = {scan: label for table in tables for scan, label in csv_labels(table, modality=wanted).items()}
     firsts = [item for item in items if item["modality"] == Modality.T1]
     cases = {item["image"]: _new_case(item) for item in firsts}
     by_name = {case["case"]: path for path, case in cases.items()}
@@ -65,10 +68,8 @@ def find_raw_cases(
             cases[partner]["scans"].append({**item, "t1": partner})
     if left_out:
         logger.warning("left out %d T2 scan(s) of cases that have one: %s", len(left_out), list_names(left_out))
-    for scan in (scan for case in cases.values() for scan in case["scans"]):
-        label = labels.get(scan["image"]) or label_beside(Path(scan["image"]))
-        if label:
-            scan["label"] = str(label)
+    for case in cases.values():
+        _add_labels(case["scans"], labels)
     check_distinct([case["case"] for case in cases.values()])
     return sorted(cases.values(), key=lambda case: case["case"])
 
@@ -81,6 +82,16 @@ def subject_of(case: str) -> tuple[str, str]:
     """
     match = _SUBJECT.match(case)
     return (match[1], match[2] or "") if match else (case, "")
+
+
+def _add_labels(scans: Sequence[dict[str, Any]], named: Mapping[str, str]) -> None:
+    """Give each label to one scan: a T2 lies on another grid than the label of its T1."""
+    given = set()
+    for scan in scans:
+        label = str(named.get(scan["image"]) or label_beside(Path(scan["image"])) or "")
+        if label and label not in given:
+            scan["label"] = label
+            given.add(label)
 
 
 def _new_case(item: dict[str, str]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from scripts.data.leaks import drop_duplicates
 from scripts.data.modality import Modality, select_modality
 from scripts.data.records import DatasetRecord, Role
-from scripts.data.scan_files import check_file
+from scripts.data.scan_files import check_file, scan_stem
 from scripts.data.split_csv import read_split
 from scripts.errors import InputError
 
@@ -30,7 +31,8 @@ def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str,
             `…/t2/x_t2.nii.gz` where that exists and `t2` is wanted.
 
     Returns:
-        Dicts with `image`, `modality`, `case` (`img_name`, else the file name, without extension and modality),
+        Dicts with `image`, `modality`, `case` (`img_name`, else the file name, without extension and modality;
+        with its modality for the T1 and the T2 of one session),
         `folder`, `stem` and, where the CSV names one, `brain_mask`.
 
     Raises:
@@ -40,11 +42,13 @@ def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str,
     rows = read_split(path, required={"img_path": "the path of the scan"})
     images = [_image(row["img_path"], modality, source=path) for row in rows]
     chosen = select_modality(images, modality, source=path)
+    names = [_LAYOUT.stem(row.get("img_name") or image.name) for row, image in zip(rows, images, strict=True)]
+    scans_of = Counter(name for name, image in set(zip(names, images, strict=True)) if image in chosen)
     items = []
-    for row, image in zip(rows, images, strict=True):
+    for row, image, name in zip(rows, images, names, strict=True):
         if image not in chosen:
             continue
-        case = _LAYOUT.stem(row.get("img_name") or image.name)
+        case = name if scans_of[name] == 1 else scan_stem(image)
         item = {"image": str(image), "modality": str(chosen[image]), "case": case, "folder": case, "stem": case}
         if row.get("mask_path"):
             item["brain_mask"] = str(_existing(row["mask_path"], "brain mask", source=path))
@@ -76,17 +80,18 @@ def _locate(entry: str, *, source: Path) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def csv_labels(path: Path) -> dict[str, str]:
+def csv_labels(path: Path, *, modality: Modality | None = None) -> dict[str, str]:
     """Return the lesion label (`seg_path`) of every scan (`img_path`) that a CSV names one for, as absolute paths.
 
     Args:
         path: the CSV, as for `csv_items`.
+        modality: as for `csv_items`, so that the scans are the same.
 
     Raises:
         InputError: if the CSV cannot be read or names a file that does not exist.
     """
     rows = read_split(path, required={"img_path": "the path of the scan"})
     labelled = [row for row in rows if row.get("seg_path")]
-    scans = [str(_existing(row["img_path"], "scan", source=path)) for row in labelled]
+    scans = [str(_image(row["img_path"], modality, source=path)) for row in labelled]
     labels = [str(_existing(row["seg_path"], "lesion label", source=path)) for row in labelled]
     return dict(zip(scans, labels, strict=True))

@@ -162,7 +162,7 @@ class CalibrationHandler:
         if healthy and self.comparable:
             counts = sum((scan.counts for scan in healthy), start=ScoreCounts.empty())
             for rate in sorted(self.rates):
-                source = f"{rate:.0%} of the healthy brain's voxels lie above it, on {_named(healthy)}"
+                source = f"{100 * rate:g}% of the healthy brain's voxels lie above it, on {_named(healthy)}"
                 threshold = float(threshold_at_rate(counts, rate))
                 points[false_positive_point(rate)] = {"threshold": threshold, "source": source, "n": len(healthy)}
         if not points:

@@ -99,7 +99,7 @@ def fit_to_brain(error: HealthyError, brain_mask: Tensor) -> HealthyError:
 
     Args:
         error: on the grid of the mask.
-        brain_mask: `[S, H, W]`, non-zero is brain.
+        brain_mask: `[S, H, W]`, non-zero is brain; on any device.
 
     Returns:
         The statistics at the places of this brain; linear interpolation, edge values beyond the volume.
@@ -107,7 +107,7 @@ def fit_to_brain(error: HealthyError, brain_mask: Tensor) -> HealthyError:
     Raises:
         InputError: for another shape and an empty mask.
     """
-    check_volumes(**{"error.mean": error.mean, "brain_mask": brain_mask})
+    check_volumes(**{"error.mean": error.mean, "brain_mask": brain_mask.to(error.mean.device)})
     own, template = _extent(brain_mask != 0, "brain_mask"), _extent(error.brain >= _HALF, "error.brain")
     length = [np.maximum(high - low, 1e-9) for low, high in (own, template)]
     scale = length[1] / length[0]

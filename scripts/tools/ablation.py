@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import fire
 
+from scripts.data import data_dir
 from scripts.errors import InputError, end_with_the_reason
 from scripts.handlers.provenance import versions
 from scripts.inferers import Polarity
@@ -58,7 +58,7 @@ def ablation(
 
     Args:
         grid: YAML file of settings, such as those in bundle/configs/ablations.
-        dataset_dir: folder with Train, Test and splits; by default DATA_DIR or ../shared/data.
+        dataset_dir: folder with Train, Test and splits; by default DATA_DIR of the environment or of .env, else data.
         output_dir: folder of the results; by default runs/ablation_ and the grid's name.
         cache_dir: folder of reconstructions and finished rows; by default `cache` in `output_dir`. Several grids may
             share one. About 11 MB a case for K = 10.
@@ -85,7 +85,7 @@ def ablation(
         raise InputError(f"`num_bootstrap` must be a whole number of at least 1, got {num_bootstrap!r}")
     polarity, shown, overlays = Polarity.of(modality), flag(progress), _names(overlay)
     folder = Path(output_dir or f"runs/ablation_{Path(grid).stem}")
-    data = str(dataset_dir or os.environ.get("DATA_DIR", "../shared/data"))
+    data = str(dataset_dir or data_dir())
 
     parser = bundle_parser(*overlays, modality=modality)
     settings = read_grid(grid, parser, checkpoint=checkpoint)

@@ -53,8 +53,7 @@ def find_split_cases(
         pattern: regular expression that finds the person in a case's name.
 
     Raises:
-        InputError: if there is no scan, the pattern is none or does not fit a name, or a person of the table has no
-            scan and none has one.
+        InputError: if there is no scan, the pattern is none or does not fit a name.
     """
     raw = find_raw_cases(folder)
     cases = []

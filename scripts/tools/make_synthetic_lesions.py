@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from scripts.data import load_datalist
+from scripts.data import data_dir, load_datalist
 from scripts.data.synthetic_lesion import add_lesion
 from scripts.errors import InputError
-from scripts.report.tables import replacing, write_text
+from scripts.report.tables import replacing, write_csv, write_text
 
 __all__ = ["main", "make_synthetic_lesions"]
 
@@ -51,7 +49,7 @@ def make_synthetic_lesions(
         shapes: 4D NIfTI of lesion masks, [H, W, D, shapes], non-zero inside.
         output_dir: DATA_DIR to write; must be empty or not exist yet.
         dataset: record of the healthy set.
-        dataset_dir: its DATA_DIR; by default the environment's, or ../shared/data.
+        dataset_dir: its DATA_DIR; by default that of the environment or of .env, else data.
         modality: t1 for dark lesions, t2 for bright ones.
         split: of the healthy scans, train, val or test; the new set has the same.
         fold: of the healthy set.
@@ -67,7 +65,7 @@ def make_synthetic_lesions(
     target = Path(output_dir)
     if target.exists() and any(target.iterdir()):
         raise InputError("the folder is not empty", path=target, fix="Give another one.")
-    data = str(dataset_dir or os.environ.get("DATA_DIR", "../shared/data"))
+    data = str(dataset_dir or data_dir())
     items = load_datalist(data, dataset, split, modality=modality, fold=fold)
     masks, voxel_ml = _read_shapes(shapes)
     rng = np.random.default_rng(seed)
@@ -147,10 +145,7 @@ def _write_case(
 
 def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]) -> None:
     (target / "splits").mkdir(parents=True, exist_ok=True)
-    with replacing(target / "splits" / f"{name}_{split}.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS)
 
 
 def main() -> None:

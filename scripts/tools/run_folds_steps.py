@@ -21,7 +21,7 @@ from scripts.report.tables import write_json
 __all__ = ["Step", "StepError", "bundle_command", "file_hash"]
 
 logger = logging.getLogger(__name__)
-_MARK = "finished.json"
+_MARK, _STARTED = "finished.json", "started.json"
 
 
 class StepError(RuntimeError):
@@ -35,7 +35,7 @@ class Step:
     Attributes:
         name: in words, for the messages.
         command: the program and its arguments.
-        folder: where it writes; `finished.json` there marks a step that ended well.
+        folder: where it writes; `started.json` there names the command, `finished.json` marks that it ended well.
         product: file in the folder that must be there at the end.
         resumable: file in the folder with which an interrupted run goes on, by `--resume true`.
         inputs: hashes of files that the result depends on.
@@ -63,35 +63,48 @@ class Step:
             The product.
 
         Raises:
-            InputError: if the folder holds the result of another command or of other inputs.
+            InputError: if the folder holds the result of another command. Where only the inputs are others, the
+                command runs again from its beginning.
             StepError: if the command fails.
         """
         if not overwrite and self._is_done():
             logger.info("%s: done before", self.name)
             return self.folder / self.product
+        going_on = not overwrite and self._was_interrupted()
         (self.folder / _MARK).unlink(missing_ok=True)
         command = list(self.command)
-        if self.resumable and not overwrite and (self.folder / self.resumable).is_file():
+        if going_on:
             command += ["--resume", "true"]
             logger.info("%s: goes on from %s", self.name, self.resumable)
         self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / _STARTED, self._identity())
         logger.info("%s: running, the output goes to %s", self.name, self.log)
+        told = self.log.stat().st_size if self.log.is_file() else 0
         path = os.pathsep.join(part for part in (str(project_root()), os.environ.get("PYTHONPATH", "")) if part)
         with self.log.open("a", encoding="utf-8") as log:
             code = subprocess.run(
                 command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}, check=False
             ).returncode
         if code or not (self.folder / self.product).is_file():
-            raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log)} ({self.log})")
+            raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log, told)} ({self.log})")
         write_json(self.folder / _MARK, self._identity())
         return self.folder / self.product
 
     def _is_done(self) -> bool:
         """Return whether the step has ended well, with the same command and inputs."""
-        mark = self.folder / _MARK
-        if not mark.is_file() or not (self.folder / self.product).is_file():
+        return (self.folder / self.product).is_file() and self._is_of_this(_MARK)
+
+    def _was_interrupted(self) -> bool:
+        """Return whether the same command with the same inputs has begun, and can go on."""
+        begun = self.resumable and (self.folder / self.resumable).is_file() and not (self.folder / _MARK).is_file()
+        return bool(begun) and self._is_of_this(_STARTED)
+
+    def _is_of_this(self, mark: str) -> bool:
+        """Return whether a mark is there and names the same inputs; another command's is refused."""
+        path = self.folder / mark
+        if not path.is_file():
             return False
-        found, wanted = json.loads(mark.read_text(encoding="utf-8")), self._identity()
+        found, wanted = json.loads(path.read_text(encoding="utf-8")), self._identity()
         if found["sha256"] != wanted["sha256"]:
             what = f"it holds the result of another command: {found['command']}; now it is {wanted['command']}"
             raise InputError(what, path=self.folder, fix="Choose another --output_dir, or give --overwrite true.")
@@ -129,8 +142,9 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _last_line(log: Path) -> str:
-    """Return the last line of a log that says anything."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+def _last_line(log: Path, start: int) -> str:
+    """Return the last line that says anything of a log, from the byte `start` on."""
+    text = log.read_bytes()[start:].decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith("error: ")]
     return (reasons or lines or ["no output"])[-1]

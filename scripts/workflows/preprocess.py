@@ -149,8 +149,9 @@ class Preprocess:
 
     def _report(self, rows: Sequence[Row]) -> None:
         quality = self.folder / "quality"
-        write_preprocessing_table(quality / "preprocessing.csv", rows)
-        write_preprocessing_page(quality / "index.html", rows, title=f"Preprocessing of {self.dataset}")
+        together = sorted([*self._earlier(rows), *rows], key=lambda row: row["case"])
+        write_preprocessing_table(quality / "preprocessing.csv", together)
+        write_preprocessing_page(quality / "index.html", together, title=f"Preprocessing of {self.dataset}")
         if self.participants:
             with replacing(self.folder / "participants.tsv") as temporary:
                 shutil.copyfile(self.participants, temporary)
@@ -162,6 +163,13 @@ class Preprocess:
             if row["status"] != "ok"
         ]
         logger.info("%s: %d scans: %s; %s\n%s", self.folder, len(rows), told, quality / "index.html", "\n".join(lines))
+
+
+    def _earlier(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of cases that earlier runs brought and this one does not know."""
+        now = {row["case"] for row in rows}
+        records = (CaseFiles(self.folder, path.stem) for path in (self.folder / "quality").glob("*.json"))
+        return [row for files in records if files.case not in now for row in files.read_record().get("scans", [])]
 
 
 def _one_thread() -> None:

@@ -80,7 +80,7 @@ class CaseSteps:
     def _scan(self, item: Mapping[str, Any], files: CaseFiles, shared: dict[str, Any]) -> Row:
         if "failed" in shared:
             raise InputError(f"the {shared['failed']} of this case could not be brought onto the grid")
-        self._check_free(files, item)
+        self._check_free(files, item, shared)
         extra = {T1_TO_TEMPLATE: shared["way"]} if item["modality"] == "t2" and "way" in shared else {}
         data = self.preparation({**item, **extra})
         notes = read_notes(data)
@@ -92,11 +92,14 @@ class CaseSteps:
         written = self._write(on_grid, files, item["modality"], shared)
         return {**_facts(notes), "files": [path.relative_to(self.folder).as_posix() for path in written]}
 
-    def _check_free(self, files: CaseFiles, item: Mapping[str, Any]) -> None:
-        target = files.volume(item["modality"])
-        if target.is_file() and not self.overwrite and not files.record.is_file():
-            fix = "Choose another --dataset, or --overwrite true to replace it"
-            raise InputError("the file exists already, and not from this command", path=target, fix=fix)
+    def _check_free(self, files: CaseFiles, item: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """Refuse to replace a volume that this command has not written."""
+        common = [kind for kind, wanted in (("mask", True), ("seg", "label" in item)) if wanted and kind not in shared]
+        own = files.written_before()
+        for target in (files.volume(kind) for kind in (item["modality"], *common)):
+            if target.is_file() and target not in own and not self.overwrite:
+                fix = "Choose another --dataset, or --overwrite true to replace it"
+                raise InputError("the file exists already, and not from this command", path=target, fix=fix)
 
     def _write(
         self, data: Mapping[Any, Any], files: CaseFiles, modality: str, shared: dict[str, Any]

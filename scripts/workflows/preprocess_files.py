@@ -58,6 +58,12 @@ class CaseFiles:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def written_before(self) -> set[Path]:
+        """Return the volumes that this command has written for the case, in whatever run."""
+        record = self.read_record()
+        rows = [record.get("written", []), *(scan.get("files", []) for scan in record.get("scans", []))]
+        return {self.folder / name for names in rows for name in names}
+
     def is_finished(self, images: list[str]) -> bool:
         """Return whether an earlier run has brought all these scans, and nothing of it is missing."""
         scans = self.read_record().get("scans", [])
@@ -67,8 +73,11 @@ class CaseFiles:
         return sorted(done) == wanted and all(path.is_file() for path in written)
 
     def write_record(self, rows: list[dict[str, Any]], parameters: Mapping[str, Any]) -> None:
-        """Write what became of the case."""
-        write_json(self.record, {"case": self.case, "parameters": dict(parameters), "scans": rows})
+        """Write what became of the case; volumes of earlier runs stay known as this command's."""
+        before = {path.relative_to(self.folder).as_posix() for path in self.written_before()}
+        written = sorted(before.union(*(row.get("files", []) for row in rows)))
+        content = {"case": self.case, "parameters": dict(parameters), "scans": rows, "written": written}
+        write_json(self.record, content)
 
 
 def scaled(image: torch.Tensor, brain: np.ndarray) -> np.ndarray:

@@ -54,7 +54,10 @@ def test_labels_beside_the_scans_come_along(tmp_path: Path) -> None:
     (case,) = find_raw_cases(tmp_path / "bids")
     assert case["scans"][0]["label"].endswith("sub-01_label-lesion_mask.nii.gz")
     with_label, without = find_raw_cases(tmp_path / "layout")
-    assert [Path(scan["label"]).name for scan in with_label["scans"]] == ["x_seg.nii.gz"] * 2
+    labels = [Path(scan["label"]).name if "label" in scan else None for scan in with_label["scans"]]
+    assert labels == ["x_seg.nii.gz", None], "it lies on the grid of one of them"
+    (only_t2,) = find_raw_cases(tmp_path / "layout", modality="t2")
+    assert only_t2["scans"][0]["label"].endswith("x_seg.nii.gz")
     assert "label" not in without["scans"][0]
 
 
@@ -65,6 +68,28 @@ def test_a_csv_names_scans_masks_and_labels(tmp_path: Path) -> None:
     assert first["scans"][0]["brain_mask"].endswith("m.nii.gz")
     assert first["scans"][0]["label"].endswith("l.nii.gz")
     assert (first["case"], second["case"], "label" in second["scans"][0]) == ("a", "b", False)
+
+
+def test_a_csv_may_name_the_t1_and_the_t2_of_a_session(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz", "l.nii.gz")
+    (tmp_path / "list.csv").write_text("img_path,seg_path\nsub-01_T1w.nii.gz,\nsub-01_T2w.nii.gz,l.nii.gz\n")
+    (case,) = find_raw_cases([tmp_path / "list.csv"])
+    assert case["case"] == "sub-01"
+    assert [scan["modality"] for scan in case["scans"]] == ["t1", "t2"]
+    assert [scan.get("label", "")[-8:] for scan in case["scans"]] == ["", "l.nii.gz"]
+
+
+def test_labels_of_a_csv_go_to_the_t2_that_its_t1_stands_for(tmp_path: Path) -> None:
+    touch(tmp_path, "t1/x_t1.nii.gz", "t2/x_t2.nii.gz", "l.nii.gz")
+    (tmp_path / "list.csv").write_text("img_path,seg_path\n/t1/x_t1.nii.gz,l.nii.gz\n")
+    (case,) = find_raw_cases(tmp_path / "list.csv", modality="t2")
+    assert Path(case["scans"][0]["image"]).name == "x_t2.nii.gz"
+    assert case["scans"][0]["label"].endswith("l.nii.gz")
+
+
+def test_a_name_that_merely_ends_in_t1_stays_whole(tmp_path: Path) -> None:
+    touch(tmp_path, "t1/subject1.nii.gz", "t1/subject2.nii.gz", "t1/patientT1.nii.gz")
+    assert [case["case"] for case in find_raw_cases(tmp_path, modality="t1")] == ["patient", "subject1", "subject2"]
 
 
 def test_companions_of_derivatives_are_found_by_their_entities(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_a_smaller_brain_gets_the_statistics_of_the_same_places() -> None:
         assert float(found) == pytest.approx(expected / 59, abs=0.01), "half a voxel of 59"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_mask_on_another_device_serves() -> None:
+    error = _finish(_scans(3), 0)
+    mask = error.brain.bool()
+    torch.testing.assert_close(fit_to_brain(error, mask.cuda()).std, fit_to_brain(error, mask).std)
+
+
 def test_part_of_a_brain_is_not_stretched() -> None:
     brain = torch.zeros(60, 20, 20)
     brain[5:55, 2:18, 2:18] = 1

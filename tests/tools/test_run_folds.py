@@ -14,7 +14,7 @@ import pytest
 from scripts.errors import InputError
 from scripts.tools import run_folds as module
 from scripts.tools.run_folds import run_folds
-from scripts.tools.run_folds_steps import bundle_command
+from scripts.tools.run_folds_steps import Step, StepError, bundle_command
 
 STAND_IN = """
 import json, pathlib, sys
@@ -105,6 +105,30 @@ def test_another_command_does_not_mix_with_old_results(commands, tmp_path):
     mark = json.loads((tmp_path / "out" / "fold0" / "train" / "finished.json").read_text())
     assert "--max_epochs 9" in mark["command"]
     assert str(tmp_path) not in mark["command"]
+
+
+def test_only_the_same_training_with_the_same_encoder_goes_on(commands, tmp_path):
+    out, encoder, log = tmp_path / "out", tmp_path / "encoder.pt", tmp_path / "out" / "fold0" / "train.log"
+    options = {"folds": [0], "encoder_path": str(encoder)}
+    encoder.write_text("a")
+    with pytest.raises(InputError, match="no fold has an evaluation"):
+        run_folds(str(out), **options, train_options={"fail": "training 0"})
+    with pytest.raises(InputError, match="holds the result of another command"):
+        run_folds(str(out), **options, train_options={"max_epochs": 9})
+    encoder.write_text("b")
+    with pytest.raises(InputError, match="no fold has an evaluation"):
+        run_folds(str(out), **options, train_options={"fail": "training 0"})
+    assert [line for line in log.read_text().splitlines() if "resume" in line] == ["training fold 0 resume None"] * 2
+
+
+def test_the_reason_of_a_failure_is_that_of_the_last_run(tmp_path):
+    words = [sys.executable, "-c", "import pathlib, sys; sys.exit('error: first' if not pathlib.Path('%s').exists() else 3)"]
+    words[2] %= (tmp_path / "again")
+    step = Step(name="training", command=words, folder=tmp_path / "train", product="model.pt")
+    for reason in ("error: first", "no output"):
+        with pytest.raises(StepError, match=reason):
+            step.run()
+        (tmp_path / "again").touch()
 
 
 def test_a_pretrained_encoder_and_another_run_stand_in_one_table(commands, tmp_path):

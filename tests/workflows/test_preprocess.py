@@ -128,15 +128,24 @@ def test_lesion_labels_come_along_where_they_lie(root: Path, tmp_path: Path) -> 
     assert int(values.sum()) == pytest.approx(int(label.sum()) * 64, rel=0.1)
 
 
-def test_files_from_elsewhere_are_not_overwritten(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["t1", "mask"])
+def test_files_from_elsewhere_are_not_overwritten(root: Path, tmp_path: Path, kind: str) -> None:
     write_scan(tmp_path / "raw" / "x_T1w.nii.gz", 1)
-    published = tmp_path / "data" / "Train" / "Mine" / "t1" / "x_t1.nii.gz"
+    published = tmp_path / "data" / "Train" / "Mine" / kind / f"x_{kind}.nii.gz"
     published.parent.mkdir(parents=True)
     published.write_bytes(b"published")
-    refused(root, tmp_path / "raw", tmp_path / "data")
-    row = rows(tmp_path / "data" / "Train" / "Mine")["x", "t1"]
-    assert "exists already, and not from this command" in row["reasons"]
-    assert published.read_bytes() == b"published"
+    for _ in range(2):  # the record of the first run makes nobody's file ours
+        refused(root, tmp_path / "raw", tmp_path / "data")
+        row = rows(tmp_path / "data" / "Train" / "Mine")["x", "t1"]
+        assert "exists already, and not from this command" in row["reasons"]
+        assert published.read_bytes() == b"published"
+
+
+def test_the_table_keeps_the_cases_of_earlier_runs(root: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_scan(tmp_path / name / f"{name}_T1w.nii.gz", 1)
+        preprocess(root, tmp_path / name, tmp_path / "data")
+    assert list(rows(tmp_path / "data" / "Train" / "Mine")) == [("a", "t1"), ("b", "t1")]
 
 
 @pytest.mark.parametrize(
