@@ -7,7 +7,7 @@ from scripts.data.inputs import find_scans
 from scripts.data.leaks import LeakReport, drop_leaks, find_leaks
 from scripts.data.operating_points import OperatingPoints
 from scripts.data.operating_points_file import write_operating_points
-from scripts.data.participants import find_participants
+from scripts.data.participants import add_participants, find_participants
 from scripts.data.raw_cases import find_raw_cases
 from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
 from scripts.data.result_files import relative_link, result_path, write_dataset_description
@@ -22,6 +22,7 @@ __all__ = [
     "Role",
     "Split",
     "VolumeCache",
+    "add_participants",
     "available_records",
     "data_dir",
     "drop_leaks",

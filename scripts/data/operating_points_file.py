@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts.errors import InputError
+from scripts.files import replacing
 
 __all__ = ["write_operating_points"]
 
@@ -36,10 +36,5 @@ def write_operating_points(path: str | Path, entry: Mapping[str, Any], *, modali
             raise InputError(what, path=path, fix="Move the file away, or give another one.") from error
     content.setdefault(modality, {})[preset] = dict(entry)
     ordered = {name: dict(sorted(content[name].items())) for name in sorted(content)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

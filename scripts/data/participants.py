@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 from scripts.errors import InputError
+from scripts.files import replacing
 
-__all__ = ["find_participants", "read_participants"]
+__all__ = ["add_participants", "find_participants", "read_participants"]
 
 FILE_NAME = "participants.tsv"
 _ID_COLUMNS = ("participant_id", "subject", "subject_id", "img_name", "id")
@@ -41,7 +43,34 @@ def read_participants(path: str | Path) -> dict[str, dict[str, str]]:
     Raises:
         InputError: if the file cannot be read, has no column that names the persons, or names one twice.
     """
+    return {name: _facts(row) for name, row in _read(Path(path)).items()}
+
+
+def add_participants(path: str | Path, table: str | Path, *, of: Collection[str]) -> None:
+    """Add the lines of a table to a data set's `participants.tsv`, which is made if it is missing.
+
+    Args:
+        path: the `participants.tsv`. Its people stay; columns that only `table` has are appended.
+        table: as for `read_participants`.
+        of: people, without `sub-`, whose line is taken from `table` also where `path` has one.
+
+    Raises:
+        InputError: as `read_participants`, for either file; then `path` stays as it was.
+    """
     path = Path(path)
+    people = _read(path) if path.is_file() else {}
+    for name, row in _read(Path(table)).items():
+        if name in of or name not in people:
+            people[name] = {**people.get(name, {}), **row}
+    columns = dict.fromkeys(column for row in people.values() for column in row)
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), delimiter="\t", restval="n/a", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(people.values())
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    """Return the cells of every person by column in lower case; the name stands in `participant_id`, which is first."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -54,14 +83,14 @@ def read_participants(path: str | Path) -> dict[str, dict[str, str]]:
         found = ", ".join(header) or "none"
         what = f"no column names the participants; columns found: {found}"
         raise InputError(what, path=path, fix="Add the column participant_id")
-    facts: dict[str, dict[str, str]] = {}
+    people: dict[str, dict[str, str]] = {}
     for row in rows:
         name = row[column].removeprefix("sub-")
-        if name in facts:
+        if name in people:
             raise InputError(f"participant {row[column]!r} stands there twice", path=path, fix="Keep one line a person")
         if name:
-            facts[name] = _facts(row)
-    return facts
+            people[name] = {_ID_COLUMNS[0]: row.pop(column), **row}
+    return people
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scripts.data.phantom_volume import PhantomModality, phantom_affine, phantom_volume
 from scripts.data.records import DatasetRecord, Role, Split, load_records
 from scripts.errors import InputError
+from scripts.files import replacing
 
 __all__ = ["PhantomModality", "phantom_affine", "phantom_volume", "write_phantom_tree"]
 
@@ -165,20 +165,15 @@ def _write_subject(
 
 
 def _write_nifti(path: Path, volume: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
     image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
-    nib.save(image, partial)
-    os.replace(partial, path)
+    with replacing(path) as temporary:
+        nib.save(image, temporary)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """Write rows as the published files have them, with a row index in an unnamed first column."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["", *rows[0]])
         writer.writeheader()
         writer.writerows({"": str(number), **row} for number, row in enumerate(rows))
-    os.replace(partial, path)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from scripts.files import replacing
+
 __all__ = ["relative_link", "result_path", "write_dataset_description"]
 
 logger = logging.getLogger(__name__)
@@ -88,13 +90,8 @@ def write_dataset_description(output_dir: str | os.PathLike[str], version: str) 
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": _GENERATOR, "Version": version}],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -17,26 +17,21 @@ from scripts.data import CalibrationRole, write_operating_points
 from scripts.errors import InputError
 from scripts.handlers.engine_items import engine_items
 from scripts.handlers.evaluated_case import EvaluatedCase, read_case
+from scripts.handlers.run_scores import healthy_point
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.conformal import conformal_p_value
 from scripts.metrics.healthy_threshold import threshold_at_rate
-from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.ops import scan_score
 from scripts.report.calibration_report import calibration_markdown
 from scripts.report.command import portable_command
 from scripts.report.tables import write_csv, write_text
 
-__all__ = ["BEST_DICE", "CalibrationHandler", "false_positive_point"]
+__all__ = ["CalibrationHandler"]
 
 logger = logging.getLogger(__name__)
-BEST_DICE = "best_dice"
-_MANTISSA_BITS = 14  # of pooled counts, as in an evaluation's
+_BEST_DICE = "best_dice"
 _MAP = "anomaly_map"
-
-
-def false_positive_point(rate: float) -> str:
-    """Return the name of the operating point with this false positive rate on healthy brains."""
-    return f"healthy_fpr_{rate:g}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ class CalibrationHandler:
             case=case.case,
             role=role,
             score=scan_score(torch.from_numpy(scores), torch.from_numpy(mask), share=self.share),
-            counts=ScoreCounts.count(scores[mask], target[mask], mantissa_bits=_MANTISSA_BITS),
+            counts=ScoreCounts.count(scores[mask], target[mask], mantissa_bits=POOLED_MANTISSA_BITS),
             outside_lesion=outside,
             outside_other=int((~mask).sum()) - outside,
             voxel_ml=float(np.prod(case.spacing_mm)) / 1000,
@@ -158,13 +153,13 @@ class CalibrationHandler:
         if lesion:
             best = pooled_best_dice(self._lesion_counts())
             source = f"best pooled Dice ({best.dice:.3f}) on {_named(lesion)}"
-            points[BEST_DICE] = {"threshold": float(best.threshold), "source": source, "n": len(lesion)}
+            points[_BEST_DICE] = {"threshold": float(best.threshold), "source": source, "n": len(lesion)}
         if healthy and self.comparable:
             counts = sum((scan.counts for scan in healthy), start=ScoreCounts.empty())
             for rate in sorted(self.rates):
                 source = f"{100 * rate:g}% of the healthy brain's voxels lie above it, on {_named(healthy)}"
                 threshold = float(threshold_at_rate(counts, rate))
-                points[false_positive_point(rate)] = {"threshold": threshold, "source": source, "n": len(healthy)}
+                points[healthy_point(rate)] = {"threshold": threshold, "source": source, "n": len(healthy)}
         if not points:
             raise InputError(
                 "there is nothing to calibrate on: healthy scans need `min_max: false`, and there is no lesion scan",
@@ -172,8 +167,8 @@ class CalibrationHandler:
             )
         for point in points.values():
             point |= self._measured(point["threshold"])
-        lowest = false_positive_point(min(self.rates))
-        default = self.default or (BEST_DICE if lesion else lowest)
+        lowest = healthy_point(min(self.rates))
+        default = self.default or (_BEST_DICE if lesion else lowest)
         if default not in points:
             raise InputError(f"`default` must be one of {list(points)}, got {default!r}")
         entry: dict[str, Any] = {"default": default, "points": points}

@@ -14,13 +14,12 @@ from scripts.handlers.evaluated_case import EvaluatedCase
 from scripts.metrics.best_dice import DicePoint, pooled_best_dice
 from scripts.metrics.compact_counts import counts_from_around, lesion_counts
 from scripts.metrics.healthy_threshold import threshold_at_rate
-from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.slice_scores import SliceScores
 from scripts.metrics.voxel_scores import VoxelScores, voxel_scores
 
 __all__ = ["Group", "PooledScores", "Region", "RunScores", "healthy_point"]
 
-_MANTISSA_BITS = 14
 _OWN = "@"  # best_dice@MSLUB is the best_dice of MSLUB alone
 
 Group = tuple[str, ...]  # data sets whose cases count together
@@ -56,7 +55,7 @@ class PooledScores:
         """Count the voxels and slices of one more case."""
         mask, target = case.brain_mask, case.target
         scores = case.channels[map_name]
-        self.brain += ScoreCounts.count(scores[mask], target[mask], mantissa_bits=_MANTISSA_BITS)
+        self.brain += ScoreCounts.count(scores[mask], target[mask], mantissa_bits=POOLED_MANTISSA_BITS)
         self.lesions.append(lesion_counts(scores[target & mask if region is Region.BRAIN else target]))
         if region is Region.VOLUME:
             self.outside_other += int((~mask & ~target).sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 
 from scripts.errors import InputError
+from scripts.files import replacing
 from scripts.ops import HealthyError
 
 __all__ = ["HealthyErrors", "healthy_error_path", "read_healthy_error", "save_healthy_error"]
@@ -41,13 +41,8 @@ def save_healthy_error(path: str | Path, error: HealthyError, *, affine: np.ndar
     image = nib.Nifti1Image(stacked.astype(np.float32), affine)
     image.set_data_dtype(np.int16)  # steps of 3e-5 of the intensity range
     image.header["descrip"] = weights_sha256.encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
+    with replacing(path) as temporary:
         nib.save(image, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_healthy_error(path: str | Path) -> tuple[MetaTensor, str]:

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from scripts.metrics.checks import checked_pair, checked_scores
 
-__all__ = ["ScoreCounts"]
+__all__ = ["POOLED_MANTISSA_BITS", "ScoreCounts"]
 
+POOLED_MANTISSA_BITS = 14  # of scores that are counted over many volumes together
 _FLOAT32_MANTISSA_BITS = 23
 
 

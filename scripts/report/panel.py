@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from scripts.files import replacing
 from scripts.report.display import choose_slices, radiological_slice, to_ras
-from scripts.report.tables import replacing
 
 __all__ = ["draw_panel"]
 

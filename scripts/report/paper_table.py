@@ -55,15 +55,15 @@ class PaperTable:
 
 
 def table_of_summary(
-    data_sets: Mapping[str, Mapping[str, Any]], *, order: Sequence[str] = (), dice: str | None = None
+    data_sets: Mapping[str, Mapping[str, Any]], *, order: Sequence[str] = ()
 ) -> PaperTable:
     """Take the table out of an evaluation's summary.
+
+    The Dice is that at the validation threshold where it is known, else at the pooled best one.
 
     Args:
         data_sets: `data_sets` of a `summary.json`, as made or as read back.
         order: data sets in the order of the columns, healthy ones may be among them; the summary's order by default.
-        dice: the column that the Dice comes from; by default Dice at the validation threshold where it is known, else
-            at the pooled best one.
 
     Returns:
         The table, without healthy sets; it has no row when there is no other set.
@@ -73,7 +73,7 @@ def table_of_summary(
         (name, row): entry for name in names for row, entry in data_sets[name].items() if "pooled" in entry
     }
     known = any(VALIDATION in entry["metrics"] for entry in entries.values())
-    column = dice or (VALIDATION if known else POOLED)
+    column = VALIDATION if known else POOLED
     rows: dict[str, dict[tuple[str, str], Cell]] = {}
     for (name, row), entry in entries.items():
         cells = rows.setdefault(row, {})
@@ -84,12 +84,11 @@ def table_of_summary(
     return PaperTable(rows, list(dict.fromkeys(name for name, _ in entries)), column)
 
 
-def average_tables(tables: Sequence[PaperTable], *, over: str = "folds") -> PaperTable:
-    """Average the means of several tables, such as those of the folds.
+def average_tables(tables: Sequence[PaperTable]) -> PaperTable:
+    """Average the means of the tables of several folds.
 
     Args:
         tables: at least one, with the same kind of Dice.
-        over: what the tables stand for.
 
     Returns:
         A cell wherever any table has one; its `n` says how many do.
@@ -110,10 +109,10 @@ def average_tables(tables: Sequence[PaperTable], *, over: str = "folds") -> Pape
                 len(means),
             )
     datasets = list(dict.fromkeys(name for table in tables for name in table.datasets))
-    return PaperTable(rows, datasets, tables[0].dice, over)
+    return PaperTable(rows, datasets, tables[0].dice, over="folds")
 
 
-def write_paper_table(folder: str | os.PathLike[str], table: PaperTable, *, stem: str = "table") -> str:
+def write_paper_table(folder: str | os.PathLike[str], table: PaperTable) -> str:
     """Write `table.csv` (fractions), `table.md` and `table.tex` (per cent), and return the Markdown.
 
     The best mean of each column is bold.
@@ -121,7 +120,6 @@ def write_paper_table(folder: str | os.PathLike[str], table: PaperTable, *, stem
     Args:
         folder: where to write, made if missing.
         table: with at least one row.
-        stem: the files' name without extension.
     """
     folder = Path(folder)
     keys = [(name, metric) for name in table.datasets for metric in ("dice", "auprc")]
@@ -134,12 +132,12 @@ def write_paper_table(folder: str | os.PathLike[str], table: PaperTable, *, stem
         for row in table.rows
     ]
     markdown = f"{markdown_table(header, lines)}\n{table.caption}\n"
-    write_csv(folder / f"{stem}.csv", [_csv_row(row, cells, keys) for row, cells in table.rows.items()])
-    write_text(folder / f"{stem}.md", markdown)
+    write_csv(folder / "table.csv", [_csv_row(row, cells, keys) for row, cells in table.rows.items()])
+    write_text(folder / "table.md", markdown)
     groups = [(name, 2) for name in table.datasets]
     columns = ["Method", *(f"{_title(metric)} [%]" for _, metric in keys)]
     latex = latex_table(columns, texts, bold=bold, groups=groups, caption=table.caption)
-    write_text(folder / f"{stem}.tex", latex)
+    write_text(folder / "table.tex", latex)
     return markdown
 
 

@@ -11,7 +11,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scripts.report.tables import format_number, replacing
+from scripts.files import replacing
+from scripts.report.tables import format_number
 
 __all__ = ["PrecisionRecallCurve", "draw_precision_recall"]
 

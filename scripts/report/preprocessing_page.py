@@ -30,16 +30,13 @@ def write_preprocessing_table(path: str | os.PathLike[str], rows: Sequence[Mappi
     write_csv(path, [_plain(row) for row in rows], columns=_COLUMNS)
 
 
-def write_preprocessing_page(
-    path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], *, title: str, table: str = "preprocessing.csv"
-) -> None:
+def write_preprocessing_page(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """Write the page that shows every scan; it holds small pictures and needs no network.
 
     Args:
         path: the HTML file. The large pictures lie beside it as `<case>_<modality>.png`.
         rows: as for `write_preprocessing_table`.
         title: heading.
-        table: name of the CSV file beside it.
     """
     folder = Path(path).parent
     scans = []
@@ -56,7 +53,7 @@ def write_preprocessing_page(
             }
         )
     facts = _counts(rows)
-    page = render("preprocessing_page.html", scripts=("table.js",), title=title, table=table, scans=scans, facts=facts)
+    page = render("preprocessing_page.html", scripts=("table.js",), title=title, scans=scans, facts=facts)
     write_text(path, page)
 
 

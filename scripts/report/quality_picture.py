@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import map_coordinates
 
+from scripts.files import replacing
 from scripts.report.display import to_ras
-from scripts.report.tables import replacing
 
 __all__ = ["draw_quality_picture"]
 

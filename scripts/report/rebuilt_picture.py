@@ -8,20 +8,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from scripts.files import replacing
 from scripts.report.display import radiological_slice
-from scripts.report.tables import replacing
 
 __all__ = ["draw_rebuilt"]
 
 _ROWS = ("input", "visible", "rebuilt")
 _CELL_INCHES = 1.6
+_DPI = 100
 _LABEL_INCHES = 0.3
 _MASKED_GREY = 0.45
 
 
-def draw_rebuilt(
-    path: str | os.PathLike[str], *, image: ArrayLike, masked: ArrayLike, rebuilt: ArrayLike, dpi: int = 100
-) -> None:
+def draw_rebuilt(path: str | os.PathLike[str], *, image: ArrayLike, masked: ArrayLike, rebuilt: ArrayLike) -> None:
     """Draw slices as PNG, one a column: the input, its visible patches, and the slice with masked patches rebuilt.
 
     Args:
@@ -29,7 +28,6 @@ def draw_rebuilt(
         image: axial slices [N, H, W] of a RAS volume, H from left to right and W from back to front.
         masked: above 0 where masked, [N, H, W].
         rebuilt: the slices with their masked pixels rebuilt, [N, H, W]; shown on the grey scale of `image`.
-        dpi: pixels an inch; a slice is 1.6 inches wide.
 
     Raises:
         ValueError: if the three differ in shape or hold no slice.
@@ -52,4 +50,4 @@ def draw_rebuilt(
         middle = 1 - (row + 0.5) / 3
         figure.text(0.1 / size[0], middle, name, color="white", rotation=90, va="center", fontsize=9)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, facecolor="black", metadata={"Software": None})
+        figure.savefig(temporary, dpi=_DPI, facecolor="black", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""CSV, JSON and Markdown files, each written to a temporary name and then renamed."""
+"""CSV, JSON and Markdown files."""
 
 from __future__ import annotations
 
@@ -6,40 +6,22 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from scripts.files import replacing
 
 __all__ = [
     "DASH",
     "format_mean",
     "format_number",
     "markdown_table",
-    "replacing",
     "write_csv",
     "write_json",
     "write_text",
 ]
 
 DASH = "\N{EN DASH}"  # in place of a number that does not exist
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` when the block ends without an error.
-
-    The temporary file lies in the same folder (made if missing) and keeps the suffix; after an error it is removed and
-    an earlier file at `path` stays as it was.
-    """
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{os.getpid()}_{final.name}")
-    try:
-        yield temporary
-        os.replace(temporary, final)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from scripts.report.tables import replacing, write_json
+from scripts.files import replacing
+from scripts.report.tables import write_json
 from scripts.tools.ablation_cases import AblationCase
 
 __all__ = ["AblationCache", "digest_of"]

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scripts.report.tables import replacing
+from scripts.files import replacing
 from scripts.tools.ablation_grid import Axis, value_text
 
 __all__ = ["draw_axes"]

@@ -22,7 +22,7 @@ import scripts.ops
 from scripts.errors import InputError
 from scripts.inferers import Polarity
 from scripts.metrics.best_dice import pooled_best_dice
-from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.voxel_scores import pooled_voxel_scores
 from scripts.ops import HealthyError
 from scripts.tools.ablation_cache import AblationCache, digest_of
@@ -33,7 +33,6 @@ from scripts.tools.ablation_settings import MAP_KEYS, Setting
 __all__ = ["AblationRow", "RowMaker"]
 
 logger = logging.getLogger(__name__)
-_MANTISSA_BITS = 14  # of pooled counts, as in an evaluation's pooled figures
 Load = Callable[[Setting, AblationCase], torch.Tensor]
 Errors = Callable[[Setting, AblationCase], HealthyError | None]
 
@@ -169,7 +168,7 @@ class RowMaker:
             auprc.append(pooled_voxel_scores(counts).auprc)
             oracle.append(pooled_best_dice(counts).dice)
             seconds.append(took)
-            pooled += _count(case, scores, mantissa_bits=_MANTISSA_BITS)
+            pooled += _count(case, scores, mantissa_bits=POOLED_MANTISSA_BITS)
         best = pooled_best_dice(pooled)
         return AblationRow(
             auprc=auprc,

@@ -13,10 +13,11 @@ import numpy as np
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from scipy import ndimage
 
+from scripts.files import replacing
 from scripts.metrics.segmentation_scores import segmentation_scores
 from scripts.metrics.voxel_scores import voxel_scores
 from scripts.paths import bundle_root
-from scripts.report.tables import replacing, write_json
+from scripts.report.tables import write_json
 
 __all__ = ["demo", "draw_lesion"]
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scripts.data import data_dir, load_datalist
 from scripts.data.synthetic_lesion import add_lesion
 from scripts.errors import InputError
-from scripts.report.tables import replacing, write_csv, write_text
+from scripts.files import replacing
+from scripts.report.tables import write_csv, write_text
 
 __all__ = ["main", "make_synthetic_lesions"]
 
@@ -72,8 +73,8 @@ def make_synthetic_lesions(
     order = [int(k) for k in rng.permutation(masks.shape[-1]) if min_ml <= masks[..., k].sum() * voxel_ml <= max_ml]
     rows: list[dict[str, Any]] = []
     for item in items:
-        image, mask = _load(item["image"]), _load(item["brain_mask"])
-        brain = np.asarray(mask.dataobj) > 0
+        image = _load(item["image"])
+        brain = np.asarray(_load(item["brain_mask"] if "brain_mask" in item else item["image"]).dataobj) != 0
         if image.shape != masks.shape[:3]:
             what = f"the shapes lie on a grid of {masks.shape[:3]}, the scan on one of {image.shape}"
             raise InputError(what, path=item["image"], fix="Give shapes on the scans' grid.")

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from scripts.report.tables import replacing
+from scripts.files import replacing
 
 __all__ = ["EARLIEST", "write_zip"]
 

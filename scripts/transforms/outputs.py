@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from monai.data import NibabelWriter
 from monai.transforms import LoadImage, MapTransform
 
 from scripts.errors import InputError
+from scripts.files import replacing
 from scripts.transforms.check_image import source_path
 
 __all__ = ["AtomicNibabelWriter", "ReloadOriginald", "SplitOutputsd"]
@@ -23,13 +23,8 @@ class AtomicNibabelWriter(NibabelWriter):
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **obj_kwargs: Any) -> None:
         """Write the image; a file of that name is replaced only when the new one is complete."""
-        final = Path(filename)
-        temporary = final.with_name(f".{os.getpid()}_{final.name}")
-        try:
+        with replacing(filename) as temporary:
             super().write(temporary, verbose=verbose, **obj_kwargs)
-            os.replace(temporary, final)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class ReloadOriginald(MapTransform):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,10 +16,9 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from tqdm import tqdm
 
-from scripts.data import Role
+from scripts.data import Role, add_participants
 from scripts.errors import InputError
 from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
-from scripts.report.tables import replacing
 from scripts.workflows.preprocess_case import CaseSteps
 from scripts.workflows.preprocess_files import CaseFiles
 
@@ -45,7 +43,7 @@ class Preprocess:
         preparation: from a raw scan to MNI world on its own grid.
         resampling: onto the output grid.
         role: healthy or lesion; None takes lesion if any case has a label.
-        participants: a table of age, sex and group to copy beside the scans.
+        participants: a `participants.tsv` with age, sex and group, whose lines are added to that of the set.
         parameters: what to note beside the results.
         num_workers: cases at a time, each in a process of its own; 0 and 1 stay in this one.
         overwrite: whether finished cases are done again, and foreign files replaced.
@@ -153,8 +151,7 @@ class Preprocess:
         write_preprocessing_table(quality / "preprocessing.csv", together)
         write_preprocessing_page(quality / "index.html", together, title=f"Preprocessing of {self.dataset}")
         if self.participants:
-            with replacing(self.folder / "participants.tsv") as temporary:
-                shutil.copyfile(self.participants, temporary)
+            self._add_participants(self.participants, rows)
         counts = Counter(row["status"] for row in rows)
         told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
         lines = [
@@ -164,6 +161,13 @@ class Preprocess:
         ]
         logger.info("%s: %d scans: %s; %s\n%s", self.folder, len(rows), told, quality / "index.html", "\n".join(lines))
 
+    def _add_participants(self, table: str, rows: Sequence[Row]) -> None:
+        """Add the table to that of the set; a line that is there changes only with a scan of this run."""
+        there = {str(row["subject"]).removeprefix("sub-") for row in rows if row["status"] == "ok"}
+        try:
+            add_participants(self.folder / "participants.tsv", table, of=there)
+        except InputError as error:
+            logger.warning("The table of participants was not taken over: %s", error)
 
     def _earlier(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows of cases that earlier runs brought and this one does not know."""

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.data import find_raw_cases
 from scripts.data.companions import label_beside, mask_beside
-from scripts.data.participants import find_participants, read_participants
+from scripts.data.participants import add_participants, find_participants, read_participants
 from scripts.data.raw_cases import subject_of
 from scripts.errors import InputError
 
@@ -118,6 +118,22 @@ def test_participants_are_read_whatever_the_columns_are_called(tmp_path: Path) -
     (tmp_path / "t1").mkdir()
     assert find_participants(tmp_path / "t1") == str(path)
     assert find_participants(["a.nii.gz"]) is None
+
+
+def test_people_are_added_to_a_table_and_only_those_named_change(tmp_path: Path) -> None:
+    path, more = tmp_path / "participants.tsv", tmp_path / "more.csv"
+    first = "participant_id\tage\nsub-01\t30\nsub-02\t40\n"
+    more.write_text(first.replace("\t", ","))
+    add_participants(path, more, of=())
+    assert path.read_text() == first
+    more.write_text("site,ID,age\nA,01,31\nB,sub-02,41\nB,03,50\n")
+    add_participants(path, more, of={"02"})
+    assert path.read_text() == "participant_id\tage\tsite\nsub-01\t30\tn/a\nsub-02\t41\tB\n03\t50\tB\n"
+    more.write_text("age\n3\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"more\.csv.*no column names the participants"):
+        add_participants(path, more, of=())
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

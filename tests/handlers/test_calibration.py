@@ -13,7 +13,8 @@ import torch
 from ignite.engine import Engine
 
 from scripts.errors import InputError
-from scripts.handlers.calibration import CalibrationHandler, false_positive_point
+from scripts.handlers.calibration import CalibrationHandler
+from scripts.handlers.run_scores import healthy_point
 
 SHAPE = (10, 10, 10)
 
@@ -62,12 +63,12 @@ def items() -> list[dict]:
 def test_points_are_the_best_dice_and_the_rates_on_healthy_brains(tmp_path: Path, items: list[dict]) -> None:
     entry = _run(tmp_path, items)
     assert entry["default"] == "best_dice"
-    assert list(entry["points"]) == ["best_dice", *map(false_positive_point, (0.01, 0.05, 0.1))]
+    assert list(entry["points"]) == ["best_dice", *map(healthy_point, (0.01, 0.05, 0.1))]
     assert 0.5 < entry["points"]["best_dice"]["threshold"] <= 0.61
     assert entry["points"]["best_dice"]["lesion_dice"] == 1.0
     brain = np.concatenate([i["pred"][i["brain_mask"] > 0] for i in items if i["role"] == "healthy"])
     for rate in (0.01, 0.05, 0.1):
-        point = entry["points"][false_positive_point(rate)]
+        point = entry["points"][healthy_point(rate)]
         share = (brain >= np.float32(point["threshold"])).mean()
         assert rate - 2e-3 < share <= rate, "at most the rate, and less than two of a thousand voxels below it"
         assert point["n"] == 4

@@ -49,6 +49,24 @@ def test_the_set_can_be_loaded_and_its_lesions_seen(tree: Path, shapes: str, tmp
     assert not list(out.rglob(".*")), "no temporary file is left"
 
 
+def test_stripped_scans_without_mask_files_have_their_brain_where_they_are_not_zero(shapes: str, tmp_path: Path) -> None:
+    data, out = write_phantom_tree(tmp_path / "data", datasets=("IXI",), shape=SHAPE), tmp_path / "made"
+    record = tmp_path / "stripped.yaml"
+    record.write_text(
+        "name: stripped\nfolder: Train/ixi\nrole: healthy\nmodalities: [t1]\nbrain_mask: nonzero\n"
+        "splits: {val: stripped_val.csv}\n"
+    )
+    paths = [path.relative_to(data).as_posix() for path in sorted((data / "Train").rglob("*_t1.nii.gz"))[:2]]
+    rows = "".join(f"{number},/{path}\n" for number, path in enumerate(paths))
+    (data / "splits" / "stripped_val.csv").write_text("img_name,img_path\n" + rows)
+    make_synthetic_lesions(shapes, str(out), dataset=str(record), dataset_dir=str(data), per_scan=1, min_ml=0)
+    items = load_datalist(out, out / "SyntheticLesions.yaml", "val")
+    assert len(items) == 2
+    for path, item in zip(paths, items, strict=True):
+        found = nib.load(item["brain_mask"]).get_fdata()
+        np.testing.assert_array_equal(found, nib.load(data / path).get_fdata() != 0)
+
+
 def test_what_cannot_be_done_is_named(tree: Path, shapes: str, tmp_path: Path) -> None:
     options = {"dataset": "IXI", "dataset_dir": str(tree), "min_ml": 0}
     with pytest.raises(InputError, match="there are too few shapes for that many cases"):

@@ -144,8 +144,21 @@ def test_files_from_elsewhere_are_not_overwritten(root: Path, tmp_path: Path, ki
 def test_the_table_keeps_the_cases_of_earlier_runs(root: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_scan(tmp_path / name / f"{name}_T1w.nii.gz", 1)
+        (tmp_path / name / "participants.tsv").write_text(f"participant_id\tage\n{name}\t30\n")
         preprocess(root, tmp_path / name, tmp_path / "data")
-    assert list(rows(tmp_path / "data" / "Train" / "Mine")) == [("a", "t1"), ("b", "t1")]
+    folder = tmp_path / "data" / "Train" / "Mine"
+    assert list(rows(folder)) == [("a", "t1"), ("b", "t1")]
+    assert (folder / "participants.tsv").read_text() == "participant_id\tage\na\t30\nb\t30\n"
+
+
+def test_a_table_of_participants_that_cannot_be_read_is_told_and_costs_no_scan(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_scan(tmp_path / "raw" / "a_T1w.nii.gz", 1)
+    (tmp_path / "raw" / "participants.tsv").write_text("age\n30\n")
+    preprocess(root, tmp_path / "raw", tmp_path / "data")
+    assert "The table of participants was not taken over" in capfd.readouterr().err
+    assert not (tmp_path / "data" / "Train" / "Mine" / "participants.tsv").exists()
 
 
 @pytest.mark.parametrize(
