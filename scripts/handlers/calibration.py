@@ -220,7 +220,6 @@ class CalibrationHandler:
             entry, rows, modality=self.modality, preset=self.preset, command=portable_command(sys.argv)
         )
         folder = Path(self.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         write_csv(folder / "calibration.csv", rows)
         write_text(folder / "calibration.md", text)
         write_operating_points(self.path, entry, modality=self.modality, preset=self.preset)

@@ -56,7 +56,6 @@ def original_scan(image: torch.Tensor) -> np.ndarray:
 
 def save_volume(path: Path, image: torch.Tensor, *, name: str) -> None:
     """Write an image [1, H, W, D] as NIfTI, masks as uint8 and all else as float32, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     writer = AtomicNibabelWriter(output_dtype=np.uint8 if name in _MASKS else np.float32)
     writer.set_data_array(torch.as_tensor(image).detach().cpu(), channel_dim=0)
     writer.set_metadata({"affine": grid_of(image)}, resample=False)

@@ -136,7 +136,6 @@ def _write_case(
     paths = {}
     for kind, array in arrays.items():
         relative = f"Test/{name}/{kind}/{stem}_{kind}.nii.gz"
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
         with replacing(target / relative) as temporary:
             nib.save(nib.Nifti1Image(array, affine), temporary)
         paths[kind] = f"/{relative}"
@@ -145,7 +144,6 @@ def _write_case(
 
 
 def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]) -> None:
-    (target / "splits").mkdir(parents=True, exist_ok=True)
     write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS)
 
 

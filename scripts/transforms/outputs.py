@@ -19,7 +19,7 @@ __all__ = ["AtomicNibabelWriter", "ReloadOriginald", "SplitOutputsd"]
 
 
 class AtomicNibabelWriter(NibabelWriter):
-    """Write NIfTI to a temporary name in the same folder, then rename it."""
+    """Write NIfTI to a temporary name in the same folder, made if missing, then rename it."""
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **obj_kwargs: Any) -> None:
         """Write the image; a file of that name is replaced only when the new one is complete."""

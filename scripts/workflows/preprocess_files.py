@@ -95,7 +95,6 @@ def scaled(image: torch.Tensor, brain: np.ndarray) -> np.ndarray:
 
 def write_volume(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
     """Write [H, W, D] as NIfTI of its own type, to a temporary name that is then changed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     writer = AtomicNibabelWriter(output_dtype=volume.dtype)
     writer.set_data_array(volume, channel_dim=None)
     writer.set_metadata({"affine": affine}, resample=False)
