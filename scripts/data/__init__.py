@@ -10,7 +10,7 @@ from scripts.data.operating_points_file import write_operating_points
 from scripts.data.participants import add_participants, find_participants
 from scripts.data.raw_cases import find_raw_cases
 from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
-from scripts.data.result_files import relative_link, result_path, write_dataset_description
+from scripts.data.result_files import relative_link, remove_result, result_path, write_dataset_description
 from scripts.data.splits import load_splits
 from scripts.data.volume_cache import VolumeCache
 
@@ -38,6 +38,7 @@ __all__ = [
     "load_splits",
     "log_dir",
     "relative_link",
+    "remove_result",
     "result_path",
     "write_dataset_description",
     "write_operating_points",

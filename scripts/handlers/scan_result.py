@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.data import OperatingPoints, result_path
+from scripts.data import OperatingPoints, remove_result, result_path
 from scripts.handlers.engine_items import engine_items
 from scripts.handlers.lesion_table import lesion_table
 from scripts.handlers.provenance import versions
@@ -28,7 +29,7 @@ __all__ = ["NOTICE", "ScanResult", "scan_facts"]
 
 logger = logging.getLogger(__name__)
 NOTICE = "Research software; not a medical device. Not for diagnosis."
-_APART = ("quality", "seconds")
+_APART = ("quality", "seconds", "input_sha256")
 
 
 def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "modality": str(item["modality"]),
+        "input_sha256": notes.get("input_sha256"),
         "quality": notes.get("quality"),
         "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
         "versions": versions(),
@@ -105,6 +107,8 @@ class ScanResult:
 
     def _write(self, item: Mapping[str, Any]) -> dict[str, Any]:
         writing = time.perf_counter()
+        # Without result.json first, a run that ends here would leave new images beside an old result.
+        remove_result(self.output_dir, item)
         files = {}
         for name in self.save:
             path = result_path(self.output_dir, item, name)
@@ -129,6 +133,12 @@ class ScanResult:
         write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
         return result
 
+    def wanted_files(self, item: Mapping[str, Any]) -> list[Path]:
+        """Return the files of a scan's result, apart from `result.json`."""
+        files = [result_path(self.output_dir, item, name) for name in self.save]
+        files += [result_path(self.output_dir, item, "panel", suffix=".png")] if self.picture else []
+        return files + ([result_path(self.output_dir, item, "report", suffix=".html")] if self.report else [])
+
     def describe(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a finished scan, as in `result.json`, before its files and times are known.
 
@@ -152,7 +162,7 @@ class ScanResult:
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
-            "input": str(item["image"].meta.get("filename_or_obj", "")),
+            "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
             "p_value": conformal_p_value(score, healthy) if healthy else None,
             "num_healthy_scans": len(healthy),

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from monai.data import DataLoader, Dataset
@@ -17,7 +18,13 @@ from scripts.errors import InputError, reason
 from scripts.handlers.scan_result import ScanResult
 from scripts.networks import ModalityWeights
 from scripts.transforms import ScanRefused
-from scripts.workflows.cohort_files import finished_result, write_bids_description, write_cohort, write_refusal
+from scripts.workflows.cohort_files import (
+    finished_result,
+    with_checksums,
+    write_bids_description,
+    write_cohort,
+    write_refusal,
+)
 
 __all__ = ["Cohort"]
 
@@ -85,17 +92,16 @@ class Cohort:
         return rows
 
     def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
-        if not self.overwrite:
-            done = finished_result(self.results, item, self.weights.path(item["modality"]))
-            if done is not None:
-                return done
         try:
-            return self._analyze(item)
+            item = with_checksums(item)
+            weights = self.weights.sha256(item["modality"])
+            done = finished_result(self.results, item, weights, overwrite=self.overwrite)
+            return self._analyze(item) if done is None else done
         except Exception as error:
             first = reason(error)
             status = "refused" if isinstance(first, ScanRefused) else "failed"
             row: dict[str, Any] = {name: item[name] for name in ("case", "modality")}
-            row |= {"input": item["image"], "status": status}
+            row |= {"input": Path(item["image"]).name, "status": status}
             if isinstance(first, ScanRefused):
                 row = write_refusal(self.results.output_dir, item, first)
             else:

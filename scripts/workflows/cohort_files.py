@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.data import relative_link, result_path, write_dataset_description
-from scripts.handlers.provenance import bundle_version
+from scripts.data import relative_link, remove_result, result_path, write_dataset_description
+from scripts.data.scan_files import files_of
+from scripts.errors import InputError
+from scripts.files import file_sha256
+from scripts.handlers.provenance import BUNDLE, bundle_version
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.handlers.scan_volumes import as_volume, grid_of, original_scan
 from scripts.report.index_page import write_index_page, write_summary
@@ -17,44 +20,98 @@ from scripts.report.quality_picture import draw_quality_picture
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
 from scripts.transforms import ScanRefused
+from scripts.transforms.notes import add_note, read_notes
 from scripts.transforms.template import load_template
 
-__all__ = ["finished_result", "write_bids_description", "write_cohort", "write_refusal"]
+__all__ = ["finished_result", "with_checksums", "write_bids_description", "write_cohort", "write_refusal"]
 
 logger = logging.getLogger(__name__)
+# what a scan is made of, and what the log calls it
+_INPUTS = {"image": "input", "brain_mask": "brain mask", "t1": "T1 of the session"}
 
 
-def finished_result(results: ScanResult, item: Mapping[str, str], weights: Path) -> dict[str, Any] | None:
+def with_checksums(item: Mapping[str, str]) -> dict[str, Any]:
+    """Return a scan with the SHA-256 of its files in its notes, which go into its result.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    result: dict[str, Any] = dict(item)
+    add_note(result, "input_sha256", **{key: _checksum(item[key]) for key in _INPUTS if item.get(key)})
+    return result
+
+
+def finished_result(
+    results: ScanResult, item: Mapping[str, Any], weights_sha256: str, *, overwrite: bool = False
+) -> dict[str, Any] | None:
     """Return the result of a scan that is done already, or None if it is not.
 
-    A scan counts as done if its `result.json` says so and each image that is wanted exists. It is told where the
-    earlier run had other parameters.
+    A scan counts as done if its `result.json` says so, each file that is wanted exists, and it was made from the same
+    bytes, with the same weights, settings, threshold and version. Where it was not, the log says what differs, and a
+    result of other files is removed: it must not be taken for this scan's if the run ends early.
+
+    Args:
+        results: what writes a scan's files.
+        item: a scan, from `with_checksums`.
+        weights_sha256: checksum of the weights for its modality.
+        overwrite: whether it is done again in any case.
     """
     path = result_path(results.output_dir, item, "result", suffix=".json")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    wanted = [result_path(results.output_dir, item, name) for name in results.save]
-    if found.get("status") != "ok" or not all(image.is_file() for image in wanted):
+    if not isinstance(found, dict) or found.get("status") != "ok":
         return None
-    before = found.get("parameters", {})
-    changed = sorted(name for name, value in results.parameters.items() if before.get(name) != value)
-    if found.get("threshold") != results.operating_points.values.get(item["modality"]):
-        changed.append("threshold")
-    if found.get("weights", {}).get("file") != weights.name:
-        changed.append("weights")
-    told = f" (made with another {', '.join(changed)})" if changed else ""
-    level = logging.WARNING if changed else logging.INFO
-    logger.log(level, "%s: skipped, has a result%s; --overwrite true does it again.", item["case"], told)
+    changed = _differences(results, item, found, weights_sha256)
+    if found.get("input_sha256") != read_notes(item)["input_sha256"]:
+        remove_result(results.output_dir, item)
+    if overwrite:
+        return None
+    if changed:
+        logger.warning("%s: done again, as its result is of another %s.", item["case"], ", ".join(changed))
+        return None
+    missing = [wanted.name for wanted in results.wanted_files(item) if not wanted.is_file()]
+    if missing:
+        logger.info("%s: done again, as its result lacks %s.", item["case"], ", ".join(missing))
+        return None
+    logger.info("%s: skipped, has a result; --overwrite true does it again.", item["case"])
     return found
+
+
+def _differences(
+    results: ScanResult, item: Mapping[str, Any], found: Mapping[str, Any], weights_sha256: str
+) -> list[str]:
+    """Return in words what an earlier result was made from that is different now."""
+    now = {**dict.fromkeys(_INPUTS), **read_notes(item)["input_sha256"]}
+    before = {**dict.fromkeys(_INPUTS), **(found.get("input_sha256") or {})}
+    changed = [_INPUTS[key] for key in _INPUTS if now[key] != before[key]]
+    settings, old = json.loads(json.dumps(dict(results.parameters))), found.get("parameters") or {}
+    changed += sorted(name for name in {*settings, *old} if settings.get(name) != old.get(name))
+    facts = {
+        "modality": (found.get("modality"), item["modality"]),
+        "threshold": (found.get("threshold"), results.operating_points.values.get(item["modality"])),
+        "weights": ((found.get("weights") or {}).get("sha256"), weights_sha256),
+        "version of the bundle": ((found.get("versions") or {}).get(BUNDLE), bundle_version()),
+    }
+    return changed + [name for name, (then, today) in facts.items() if then != today]
+
+
+def _checksum(path: str) -> str:
+    """Return the SHA-256 of a scan's file, with that of its partner for a pair of header and voxels."""
+    try:
+        both = [file_sha256(file) for file in files_of(Path(path))]
+    except OSError as error:
+        raise InputError(f"the file cannot be read ({error.strerror})", path=path) from error
+    return " ".join(both)
 
 
 def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused) -> dict[str, Any]:
     """Write `result.json`, `quality.png` and `report.html` of a refused scan, and return the result."""
     data: dict[Any, Any] = {**item, **refusal.data}
+    remove_result(output_dir, item)
     result: dict[str, Any] = {**scan_facts(data), "status": "refused", "reasons": list(refusal.reasons)}
-    result["input"] = str(item["image"])
+    result["input"] = Path(item["image"]).name
     picture = result_path(output_dir, item, "quality", suffix=".png")
     template = load_template()
     draw_quality_picture(
