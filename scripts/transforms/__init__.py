@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scripts.transforms.align_case import AlignCased
 from scripts.transforms.align_to_template import AlignToTemplated
+from scripts.transforms.anomalies import RandAnomalyd
 from scripts.transforms.bias_correction import CorrectBiasd
 from scripts.transforms.brain_extraction import BrainExtractiond
 from scripts.transforms.carried import CarryInMetad, carried
@@ -20,6 +21,7 @@ from scripts.transforms.outputs import AtomicNibabelWriter, ReloadOriginald, Spl
 from scripts.transforms.quality_control import QualityControld, ScanRefused
 from scripts.transforms.scan_reader import ScanReader
 from scripts.transforms.scan_score import ScoreScand
+from scripts.transforms.scanner import RandBrainEdged, RandBrainNoised, RandT2LikeContrastd
 from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slices
 from scripts.transforms.working_grid import GridCenter, ToWorkingGridd, grid_affine
 
@@ -39,8 +41,12 @@ __all__ = [
     "LoadScansd",
     "NamedSteps",
     "QualityControld",
+    "RandAnomalyd",
     "RandAxialSliced",
+    "RandBrainEdged",
+    "RandBrainNoised",
     "RandGhostingd",
+    "RandT2LikeContrastd",
     "ReloadOriginald",
     "ScaleByMaskPercentilesd",
     "ScanReader",
