@@ -6,8 +6,15 @@ from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postpr
 from scripts.ops.covariance import Extent, Shrinkage
 from scripts.ops.healthy_error import HealthyError, HealthyErrorSum, fit_to_brain
 from scripts.ops.mahalanobis import Score, mahalanobis_map
-from scripts.ops.patch_loss import PatchTarget, masked_patch_loss, patch_statistics, rebuild_slices
-from scripts.ops.patch_mask import draw_patch_mask, patch_grid, resize_patch_mask
+from scripts.ops.masked_patches import (
+    PatchTarget,
+    draw_patch_mask,
+    masked_patch_loss,
+    patch_grid,
+    patch_statistics,
+    rebuild_slices,
+    resize_patch_mask,
+)
 from scripts.ops.scan_score import scan_score
 from scripts.ops.simplex_noise import NoiseKind, draw_seed, make_noise, simplex_noise
 from scripts.ops.ssim import ssim_map
