@@ -28,11 +28,7 @@ __all__ = [
     "GridCenter",
     "LoadScansd",
     "NamedSteps",
-<<<<<<< HEAD
-    "QualityControld",
     "RandAnomalyd",
-=======
->>>>>>> main
     "RandAxialSliced",
     "RandBrainEdged",
     "RandBrainNoised",
