@@ -138,7 +138,7 @@ def run_folds(
         pretrain: pretrain the encoder of each fold on its training scans first (SparK, configs/pretrain.yaml).
         encoder_path: encoder that was pretrained before, for the training; {fold} stands for the fold's number.
         checkpoint: trained networks to evaluate, without any training; {fold} stands for the fold's number.
-        paper: network size and hyper-parameters of the paper (configs/network_reference.yaml, paper.yaml and paper_evaluate.yaml).
+        paper: the paper's network and hyper-parameters (network_reference.yaml, paper.yaml, paper_evaluate.yaml).
         pretrain_overlays: more configs for the pretraining: names in configs/ or paths.
         train_overlays: more configs for the training.
         evaluate_overlays: more configs for the evaluation.
