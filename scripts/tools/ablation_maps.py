@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from scripts.inferers import Polarity, ScoreMaps
-from scripts.ops import HealthyError
+from scripts.ops import PopulationStatistics
 from scripts.tools.ablation_cases import AblationCase
 from scripts.tools.ablation_settings import Setting
 
@@ -17,7 +17,7 @@ def score_map(
     reconstructions: torch.Tensor,
     setting: Setting,
     polarity: Polarity,
-    healthy_error: HealthyError | None = None,
+    population: PopulationStatistics | None = None,
 ) -> torch.Tensor:
     """Return the map of a case with one setting, as the inferer makes it.
 
@@ -26,11 +26,11 @@ def score_map(
         reconstructions: [K, S, H, W] in [0, 1].
         setting: what to compute.
         polarity: of the lesions, for the map `intensity`.
-        healthy_error: of the network, for a setting that uses it.
+        population: statistics of healthy subjects, for a setting that uses them.
 
     Returns:
         [S, H, W] float32, at least 0, higher is more anomalous, zero outside the brain mask.
     """
     options = setting.map_options(polarity=polarity)
-    maps = ScoreMaps(case.image, reconstructions, case.brain_mask, options, healthy_error)
+    maps = ScoreMaps(case.image, reconstructions, case.brain_mask, options, population)
     return maps.get(setting.values["map"]).float()

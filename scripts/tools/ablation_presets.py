@@ -62,4 +62,4 @@ def _defaults() -> dict[str, Any]:
             continue
         factory = field.default_factory
         found[field.name] = field.default if factory is dataclasses.MISSING else factory()
-    return found | {"healthy_error": False}
+    return found

@@ -24,7 +24,7 @@ from scripts.inferers import Polarity
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.voxel_scores import pooled_voxel_scores
-from scripts.ops import HealthyError
+from scripts.ops import PopulationStatistics
 from scripts.tools.ablation_cache import AblationCache, digest_of
 from scripts.tools.ablation_cases import AblationCase
 from scripts.tools.ablation_maps import score_map
@@ -34,7 +34,7 @@ __all__ = ["AblationRow", "RowMaker"]
 
 logger = logging.getLogger(__name__)
 Load = Callable[[Setting, AblationCase], torch.Tensor]
-Errors = Callable[[Setting, AblationCase], HealthyError | None]
+Population = Callable[[Setting, AblationCase], PopulationStatistics | None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RowMaker:
         healthy: without.
         load: returns the reconstructions of a case with a setting.
         source: returns the key of a setting's reconstructions.
-        healthy_error: returns the healthy errors of a setting's network for a case, if any.
+        population: returns the statistics of healthy subjects of a setting's network for a case, if any.
         cache: keeps finished rows; a row is used again while settings, weights, cases and the code of the maps and
             metrics are the same.
         polarity: of the lesions, for the map `intensity`.
@@ -98,18 +98,18 @@ class RowMaker:
         source: Callable[[Setting], str],
         cache: AblationCache,
         polarity: Polarity,
-        healthy_error: Errors = lambda setting, case: None,
+        population: Population = lambda setting, case: None,
     ) -> None:
         self.cases, self.healthy = list(cases), list(healthy)
         self.load, self.source, self.cache, self.polarity = load, source, cache, polarity
-        self.healthy_error = healthy_error
+        self.population = population
         self._code = _code_digest()
 
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
         """Return the rows by name of the setting, each computed or found.
 
-        A setting that the maps refuse (an estimated shrinkage of two draws, say, or healthy errors that nobody has
-        measured) gets a row without figures, unless it is the first one, the base.
+        A setting that the maps refuse (an estimated shrinkage of two draws, say, or population statistics that nobody
+        has measured) gets a row without figures, unless it is the first one, the base.
 
         Raises:
             InputError: if the base cannot be computed.
@@ -148,7 +148,7 @@ class RowMaker:
                 "polarity": self.polarity,
                 "cases": [(case.digest, case.label_digest) for case in self.cases],
                 "healthy": [case.digest for case in self.healthy],
-                "healthy_error": _digest(self.healthy_error(setting, self.cases[0])),
+                "population": _digest(self.population(setting, self.cases[0])),
                 "code": self._code,
             }
         )
@@ -157,7 +157,7 @@ class RowMaker:
         """Return the map and the seconds that it took."""
         reconstructions = self.load(setting, case)
         start = time.perf_counter()
-        found = score_map(case, reconstructions, setting, self.polarity, self.healthy_error(setting, case))
+        found = score_map(case, reconstructions, setting, self.polarity, self.population(setting, case))
         return found.numpy(), time.perf_counter() - start
 
     def _compute(self, setting: Setting) -> AblationRow:
@@ -204,11 +204,12 @@ def _code_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _digest(error: HealthyError | None) -> str | None:
-    """Return the SHA-256 of the healthy errors."""
-    if error is None:
+def _digest(population: PopulationStatistics | None) -> str | None:
+    """Return the SHA-256 of the statistics."""
+    if population is None:
         return None
-    return hashlib.sha256(error.mean.numpy().tobytes() + error.std.numpy().tobytes()).hexdigest()
+    parts = (population.mean, population.std, population.components)
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
 
 def _with_nan(value: Any) -> Any:

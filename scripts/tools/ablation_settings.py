@@ -21,7 +21,7 @@ from scripts.paths import bundle_root
 __all__ = ["MAP_KEYS", "MAP_NAMES", "RECONSTRUCTION_KEYS", "SETTING_KEYS", "Setting", "bundle_parser", "read_settings"]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-_NOT_OPTIONS = ("map", "healthy_error")  # of `MapOptions`
+_NOT_OPTIONS = ("map",)  # of `MapOptions`
 
 
 def _whole(value: Any) -> int:
@@ -87,7 +87,9 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "shrinkage": _text,
     "residual": _text,
     "min_max": flag,
-    "healthy_error": flag,
+    "population": flag,  # statistics of healthy subjects in the covariance
+    "population_components": _whole,
+    "cloud_covariance": _number,
     "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
     "smoothing_sigma": _number,
     "median_size": _whole,
