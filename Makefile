@@ -32,7 +32,7 @@ setup: $(VENV)/.run          ## environment to run the bundle
 setup-dev: $(VENV)/.dev      ## environment to test it
 
 demo: setup      ## anomaly map of a template with a drawn lesion: NIfTI, JSON and PNG in demo/
-	$(BIN)/python -m scripts.tools.demo --output_dir demo
+	$(BIN)/python -m scripts.cli.demo --output_dir demo
 
 test: setup-dev lint  ## lint, types, import contracts and tests
 	$(BIN)/python -m pytest $(PYTEST) -m "not slow and not monailabel"
@@ -46,10 +46,10 @@ lint: setup-dev  ## style, types and import contracts
 	$(BIN)/lint-imports
 
 benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchmark
-	$(BIN)/python -m scripts.tools.benchmark --output_dir runs/benchmark
+	$(BIN)/python -m tools.benchmark --output_dir runs/benchmark
 
 package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in dist/
-	$(BIN)/python -m scripts.tools.package_bundle --output_dir dist
+	$(BIN)/python -m tools.release.package_bundle --output_dir dist
 
 clean:           ## remove what the targets made, but not the environment
 	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache
@@ -84,7 +84,7 @@ $(LABEL_VENV)/.ready: requirements-torch.txt requirements-monailabel-no-deps.txt
 
 monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the scans in STUDIES=folder
 	rm -rf $(LABEL_APPS) && mkdir -p $(LABEL_APPS)
-	$(LABEL_BIN)/python -m scripts.tools.package_bundle --output_dir $(LABEL_APPS)
+	$(LABEL_BIN)/python -m tools.release.package_bundle --output_dir $(LABEL_APPS)
 	PATH="$(abspath $(LABEL_BIN)):$$PATH" monailabel apps --download --name monaibundle --output $(LABEL_APPS)
 	$(LABEL_BIN)/python -m zipfile -e $(LABEL_APPS)/*.zip $(LABEL_APPS)/monaibundle/model
 	PATH="$(abspath $(LABEL_BIN)):$$PATH" PYTHONPATH="$(CURDIR)/tests/monailabel/site" monailabel start_server \

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.scan_fixtures import load, phantom_case, write_nifti  # noqa: F401
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scripts.data.datalist import load_datalists
+from scripts.data.datalists import load_datalists
 from scripts.errors import InputError
 
 __all__ = ["CalibrationRole", "load_calibration_cases"]

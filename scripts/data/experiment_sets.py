@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.data.datalist import listed_subjects, load_datalist
+from scripts.data.datalists import listed_subjects, load_datalist
 from scripts.data.leaks import drop_leaks
 from scripts.data.records import DatasetRecord, Split, load_records
 from scripts.errors import InputError

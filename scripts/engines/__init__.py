@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.engines.masked_patch_loss import MaskedPatchLoss
-from scripts.engines.masking_prepare_batch import MaskingPrepareBatch
-from scripts.engines.prepare_batch import DenoisingPrepareBatch
+from scripts.engines.denoising import DenoisingPrepareBatch
+from scripts.engines.masking import MaskedPatchLoss, MaskingPrepareBatch
 
 __all__ = ["DenoisingPrepareBatch", "MaskedPatchLoss", "MaskingPrepareBatch"]

@@ -14,23 +14,26 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from scripts.errors import InputError
-from scripts.handlers.case_rows import RECONSTRUCTION, case_row, case_slices, operating_point_columns, slice_rows
-from scripts.handlers.case_store import CaseStore
-from scripts.handlers.engine_items import engine_items
-from scripts.handlers.evaluated_case import read_case
-from scripts.handlers.evaluation_figures import draw_case, draw_curves, panel_point
-from scripts.handlers.evaluation_summary import mean_over_cases, summarize, summary_markdown
-from scripts.handlers.lesion_sizes import lesion_rows, size_markdown, size_rows
-from scripts.handlers.panel_choice import chosen_panels, read_panels
-from scripts.handlers.pooled_search import settle
-from scripts.handlers.processes import gathered
-from scripts.handlers.run_scores import Region, RunScores
-from scripts.handlers.thresholds import ThresholdsSource, read_thresholds
+from scripts.evaluation.case import CaseStore, engine_items, read_case
+from scripts.evaluation.figures import chosen_panels, draw_case, draw_curves, panel_point, read_panels
+from scripts.evaluation.operating_points import ThresholdsSource, read_thresholds
+from scripts.evaluation.rows import (
+    RECONSTRUCTION,
+    case_row,
+    case_slices,
+    lesion_rows,
+    operating_point_columns,
+    size_markdown,
+    size_rows,
+    slice_rows,
+)
+from scripts.evaluation.scores import Region, RunScores, gathered, settle
+from scripts.evaluation.summary import mean_over_cases, summarize, summary_markdown
 from scripts.metrics.best_dice import DiceSearch
-from scripts.metrics.lesion_sizes import size_bins
-from scripts.report.command import portable_command
+from scripts.metrics.lesions import size_bins
 from scripts.report.paper_table import table_of_summary, write_paper_table
 from scripts.report.tables import write_csv, write_json, write_text
+from scripts.results.provenance import portable_command
 
 __all__ = ["AnomalyEvaluationHandler"]
 

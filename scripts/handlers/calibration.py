@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from scripts.data import CalibrationRole, write_operating_points
+from scripts.data import CalibrationRole
 from scripts.errors import InputError
-from scripts.handlers.engine_items import engine_items
-from scripts.handlers.evaluated_case import EvaluatedCase, read_case
-from scripts.handlers.run_scores import healthy_point
+from scripts.evaluation import write_operating_points
+from scripts.evaluation.case import EvaluatedCase, engine_items, read_case
+from scripts.evaluation.scores import healthy_point
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.conformal import conformal_p_value
 from scripts.metrics.healthy_threshold import threshold_at_rate
 from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.ops import scan_score
 from scripts.report.calibration_report import calibration_markdown
-from scripts.report.command import portable_command
 from scripts.report.tables import write_csv, write_text
+from scripts.results.provenance import portable_command
 
 __all__ = ["CalibrationHandler"]
 

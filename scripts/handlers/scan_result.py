@@ -12,17 +12,19 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.data import OperatingPoints, result_path
-from scripts.handlers.engine_items import engine_items
-from scripts.handlers.lesion_table import lesion_table
-from scripts.handlers.provenance import versions
-from scripts.handlers.scan_volumes import as_volume, grid_of, original_scan, save_volume
+from scripts.evaluation import OperatingPoints
+from scripts.evaluation.case import engine_items
 from scripts.metrics.conformal import conformal_p_value
 from scripts.networks import ModalityWeights
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
-from scripts.transforms.notes import read_notes
+from scripts.results import result_path
+from scripts.results.lesions import lesion_table
+from scripts.results.provenance import versions
+from scripts.scans.notes import read_notes
+from scripts.scans.volume import as_volume, grid_of, original_scan
+from scripts.scans.writer import save_volume
 
 __all__ = ["NOTICE", "ScanResult", "scan_facts"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scripts.metrics.checks import checked_pair
+from scripts.metrics.arrays import checked_pair
 from scripts.metrics.score_counts import ScoreCounts
 
 __all__ = ["DicePoint", "DiceSearch", "GreedySearch", "best_dice", "greedy_dice", "pooled_best_dice"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scripts.metrics.checks import checked_scores
+from scripts.metrics.arrays import checked_scores
 from scripts.metrics.score_counts import ScoreCounts
 
 __all__ = ["healthy_threshold", "threshold_at_rate"]

@@ -11,9 +11,8 @@ import torch
 from monai.metrics import compute_hausdorff_distance
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.metrics.checks import checked_mask
-from scripts.metrics.lesion_scores import lesion_scores
-from scripts.metrics.panoptic_quality import panoptic_scores
+from scripts.metrics.arrays import checked_mask
+from scripts.metrics.lesions import lesion_scores, panoptic_scores
 
 __all__ = ["SegmentationScores", "segmentation_scores"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.metrics.checks import checked_mask, checked_scores
+from scripts.metrics.arrays import checked_mask, checked_scores
 
 __all__ = ["SliceScores", "slice_scores"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from scripts.metrics.checks import checked_pair
+from scripts.metrics.arrays import checked_pair
 from scripts.metrics.score_counts import ScoreCounts
 
 __all__ = ["VoxelScores", "pooled_precision_recall", "pooled_voxel_scores", "voxel_scores"]

@@ -6,9 +6,8 @@ from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning
 from scripts.networks.film import FilmResnetBlock, apply_film
 from scripts.networks.hierarchical_decoder import Densify, HierarchicalDecoder
 from scripts.networks.masked_autoencoder import MaskedAutoencoder
-from scripts.networks.modality_weights import ModalityWeights
 from scripts.networks.sparse_encoder import SparseEncoder
-from scripts.networks.weights import load_encoder, load_weights, read_checkpoint
+from scripts.networks.weights import ModalityWeights, load_encoder, load_weights, read_checkpoint
 
 __all__ = [
     "ConditionedUNet",

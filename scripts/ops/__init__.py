@@ -5,8 +5,15 @@ from __future__ import annotations
 from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postprocess, residual_map, smooth
 from scripts.ops.covariance import Extent, Shrinkage
 from scripts.ops.mahalanobis import Score, mahalanobis_map
-from scripts.ops.patch_loss import PatchTarget, masked_patch_loss, patch_statistics, rebuild_slices
-from scripts.ops.patch_mask import draw_patch_mask, patch_grid, resize_patch_mask
+from scripts.ops.masked_patches import (
+    PatchTarget,
+    draw_patch_mask,
+    masked_patch_loss,
+    patch_grid,
+    patch_statistics,
+    rebuild_slices,
+    resize_patch_mask,
+)
 from scripts.ops.population import (
     PopulationFit,
     PopulationStatistics,

@@ -10,14 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from scripts.errors import InputError
-from scripts.ops.checks import (
-    check_choice,
-    check_finite,
-    check_non_negative,
-    check_odd,
-    check_scales,
-    check_volumes,
-)
+from scripts.ops.checks import check_choice, check_finite, check_non_negative, check_odd, check_scales, check_volumes
 from scripts.ops.ssim import ssim_map
 
 __all__ = ["Residual", "anomaly_map", "min_max_scale", "postprocess", "residual_map", "smooth"]

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from skimage.transform import resize
 
-__all__ = ["choose_slices", "radiological_slice", "to_ras"]
+__all__ = [
+    "MASKS",
+    "DisplayVolumes",
+    "choose_slices",
+    "display_nifti",
+    "display_volumes",
+    "radiological_slice",
+    "to_ras",
+]
 
 
 def to_ras(volume: ArrayLike, affine: ArrayLike | None) -> NDArray:
@@ -71,3 +84,155 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
         if len(chosen) == min(num_slices, len(filled)):
             break
     return sorted(chosen, reverse=True)
+
+
+MASKS = ("lesion_mask", "brain_mask")  # resampled by the nearest voxel, and kept 0 or 1
+
+
+@dataclass(frozen=True)
+class DisplayVolumes:
+    """Volumes of one scan on one grid that is made for display.
+
+    Attributes:
+        volumes: float32 [H, W, D] by name, axes to the right, front and top (RAS); masks hold 0 and 1. `brain_mask` is
+            always among them.
+        affine: [4, 4], voxel to the scanner's world (RAS), mm.
+    """
+
+    volumes: dict[str, NDArray[np.float32]]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> NDArray[np.float64]:
+        """Voxel edges [3] in mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    def inside(self, name: str) -> NDArray[np.float32]:
+        """Return a volume's values [N] inside the brain; all of its values when the brain is empty."""
+        brain = self.volumes["brain_mask"] > 0
+        return self.volumes[name][brain] if brain.any() else self.volumes[name].ravel()
+
+    def window(self, name: str, *, lower: float = 1.0, upper: float = 99.0) -> tuple[float, float]:
+        """Return two percentiles of a volume inside the brain, for black and white; they are never equal."""
+        low, high = (float(value) for value in np.percentile(self.inside(name), [lower, upper]))
+        return (low, high) if high > low else (low, low + 1.0)
+
+
+def display_volumes(
+    volumes: Mapping[str, ArrayLike],
+    affine: ArrayLike,
+    *,
+    margin_mm: float = 8.0,
+    least_spacing_mm: float = 1.0,
+    max_voxels: int = 3_500_000,
+) -> DisplayVolumes:
+    """Turn volumes upright, crop them to the brain and resample them where they are finer than a screen needs.
+
+    Images are averaged while they are made coarser and then interpolated linearly; NaN and infinity become 0.
+
+    Args:
+        volumes: [H, W, D] each, on the scan's own grid: `image`, and any of `reconstruction`, `anomaly_map`,
+            `lesion_mask`, `brain_mask` (by default where the image is not 0).
+        affine: [4, 4], voxel to the scanner's world (RAS), mm.
+        margin_mm: what is kept around the brain.
+        least_spacing_mm: finer voxels are made this large.
+        max_voxels: the finest axes are made coarser still until the copies have no more voxels than this.
+
+    Raises:
+        ValueError: when `image` is missing or the volumes have not all its shape [H, W, D].
+    """
+    arrays = {name: np.asarray(volume) for name, volume in volumes.items()}
+    _check(arrays)
+    arrays.setdefault("brain_mask", arrays["image"] != 0)
+    matrix = np.asarray(affine, dtype=np.float64)
+    turned = nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(matrix), arrays["image"].shape)
+    upright = {name: to_ras(array, matrix) for name, array in arrays.items()}
+    return _resampled(*_cropped(upright, matrix @ turned, margin_mm), least_spacing_mm, max_voxels)
+
+
+def display_nifti(
+    volume: ArrayLike, affine: ArrayLike, *, low: float = 0.0, high: float = 255.0, label: bool = False
+) -> bytes:
+    """Return a volume as a gzipped NIfTI file of bytes (uint8) whose header turns them back into the volume's numbers.
+
+    Args:
+        volume: [H, W, D]; values outside `low` to `high` are clipped.
+        affine: [4, 4], voxel to the scanner's world (RAS), mm.
+        low: what byte 0 stands for.
+        high: what byte 255 stands for; the error of a value is at most half of (high - low) / 255.
+        label: whether the values are labels 0 to 255, written as they are and marked as labels in the header.
+
+    Raises:
+        ValueError: when `high` is not above `low`.
+    """
+    if not high > low:
+        raise ValueError(f"`high` must be above `low` ({low:g}), got {high:g}")
+    slope, intercept = (1.0, 0.0) if label else ((high - low) / 255, low)
+    levels = np.rint((np.asarray(volume, dtype=np.float64) - intercept) / slope).clip(0, 255).astype(np.uint8)
+    matrix = np.asarray(affine, dtype=np.float64)
+    image = nib.Nifti1Image(levels, None)
+    image.header.set_sform(matrix, code="scanner")
+    image.header.set_zooms(np.linalg.norm(matrix[:3, :3], axis=0))
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, intercept)
+    if label:
+        image.header.set_intent("label")
+    return gzip.compress(image.to_bytes(), compresslevel=9, mtime=0)
+
+
+def _check(arrays: Mapping[str, NDArray]) -> None:
+    """Refuse volumes that are not on one grid."""
+    if "image" not in arrays:
+        raise ValueError(f"`volumes` must hold `image`, got {sorted(arrays)}")
+    shape = arrays["image"].shape
+    if len(shape) != 3:
+        raise ValueError(f"`image` must have shape [H, W, D], got {shape}")
+    for name, array in arrays.items():
+        if array.shape != shape:
+            raise ValueError(f"`{name}` must have the image's shape {shape}, got {array.shape}")
+
+
+def _cropped(
+    volumes: Mapping[str, NDArray], affine: NDArray[np.float64], margin_mm: float
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64]]:
+    """Cut the box of the brain with a margin out of RAS volumes; everything is kept when there is no brain."""
+    brain = volumes["brain_mask"] > 0
+    margin = np.ceil(margin_mm / np.linalg.norm(affine[:3, :3], axis=0)).astype(int)
+    box, start = [], np.zeros(3)
+    for axis in range(3):
+        filled = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, brain.shape[axis] - 1)
+        start[axis] = max(first - margin[axis], 0)
+        box.append(slice(int(start[axis]), last + int(margin[axis]) + 1))
+    shifted = affine.copy()
+    shifted[:3, 3] += affine[:3, :3] @ start
+    cut = {
+        name: (volume[tuple(box)] > 0).astype(np.float32)
+        if name in MASKS
+        else np.nan_to_num(volume[tuple(box)].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        for name, volume in volumes.items()
+    }
+    return cut, shifted
+
+
+def _resampled(
+    volumes: dict[str, NDArray[np.float32]], affine: NDArray[np.float64], least_spacing_mm: float, max_voxels: int
+) -> DisplayVolumes:
+    """Make voxels that are too fine larger; both grids cover the same space."""
+    old_shape = np.array(volumes["image"].shape)
+    spacing, least = np.linalg.norm(affine[:3, :3], axis=0), least_spacing_mm
+    # 0.95 lets voxels of 0.97 mm pass for 1 mm: resampling them would only blur.
+    shape = np.where(spacing < 0.95 * least, np.ceil(old_shape * spacing / least), old_shape).astype(int)
+    while shape.prod() > max_voxels and shape.max() > 1:
+        least *= 1.05
+        shape = np.minimum(shape, np.ceil(old_shape * spacing / np.maximum(spacing, least)).astype(int))
+    if np.array_equal(shape, old_shape):
+        return DisplayVolumes(volumes, affine)
+    step = old_shape / shape
+    moved = affine @ np.diag([*step, 1.0])
+    moved[:3, 3] = affine[:3, :3] @ ((step - 1) / 2) + affine[:3, 3]
+    resized = {
+        name: resize(volume, shape, order=0 if name in MASKS else 1, mode="edge", anti_aliasing=name not in MASKS)
+        for name, volume in volumes.items()
+    }
+    return DisplayVolumes(resized, moved)

@@ -11,8 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scripts.report.display import choose_slices, radiological_slice
-from scripts.report.display_volume import DisplayVolumes
+from scripts.report.display import DisplayVolumes, choose_slices, radiological_slice
 
 __all__ = ["LESION_COLOUR", "MAP_COLOURS", "draw_mosaic", "draw_thumbnail", "map_maximum"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from scripts.report.display_volume import DisplayVolumes, display_volumes
+from scripts.report.display import DisplayVolumes, display_volumes
 from scripts.report.mosaic import draw_mosaic, draw_thumbnail
 from scripts.report.page import asset, png_uri, render, show_number, show_value, small_png
 from scripts.report.status import scan_status

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from scripts.report.display_volume import DisplayVolumes, display_nifti
+from scripts.report.display import DisplayVolumes, display_nifti
 from scripts.report.mosaic import LESION_COLOUR, MAP_COLOURS, map_maximum
 
 __all__ = ["VIEWER_SCRIPTS", "Layer", "Viewer", "make_viewer"]

@@ -12,8 +12,8 @@ from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform
 
 from scripts.errors import InputError
-from scripts.transforms.check_image import as_float32, source_path
-from scripts.transforms.notes import add_note
+from scripts.scans.notes import add_note
+from scripts.scans.volume import as_float32, source_path
 
 __all__ = ["CorrectBiasd"]
 

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
 from scripts.errors import InputError
+from scripts.scans.volume import source_path
 
-__all__ = ["CheckImaged", "source_path"]
-
-
-def source_path(image: torch.Tensor) -> Path | None:
-    """Return the file that `image` was loaded from, if its metadata tell."""
-    name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-    return Path(name) if isinstance(name, (str, Path)) else None
+__all__ = ["CheckImaged"]
 
 
 class CheckImaged(MapTransform):
@@ -138,8 +131,3 @@ def _check_finite(image: torch.Tensor, path: Path | None) -> None:
 def _shape_text(image: torch.Tensor) -> str:
     shape = tuple(image.shape[1:])
     return str(shape) if image.shape[0] == 1 else f"{image.shape[0]} channels of {shape}"
-
-
-def as_float32(image: torch.Tensor) -> np.ndarray:
-    """Return `image` as a float32 array on the CPU."""
-    return np.asarray(torch.as_tensor(image).cpu(), dtype=np.float32)

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 
-from scripts.transforms.check_image import as_float32
+from scripts.scans.volume import as_float32
 
 __all__ = ["CurvatureFlowDenoised"]
 

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from scripts.errors import InputError
-from scripts.transforms.check_image import as_float32, source_path
+from scripts.scans.volume import as_float32, source_path
 
 __all__ = ["ScaleByMaskPercentilesd"]
 

@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import LoadImaged, MapTransform
 
 from scripts.errors import InputError
-from scripts.transforms.scan_reader import ScanReader
+from scripts.scans.reader import ScanReader
 
 __all__ = ["LoadScansd"]
 

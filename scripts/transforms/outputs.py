@@ -1,30 +1,18 @@
-"""From the inferer's channels to named images, and to files that are never half-written."""
+"""From the inferer's channels to named images."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import NibabelWriter
 from monai.transforms import LoadImage, MapTransform
 
 from scripts.errors import InputError
-from scripts.files import replacing
-from scripts.transforms.check_image import source_path
+from scripts.scans.volume import source_path
 
-__all__ = ["AtomicNibabelWriter", "ReloadOriginald", "SplitOutputsd"]
-
-
-class AtomicNibabelWriter(NibabelWriter):
-    """Write NIfTI to a temporary name in the same folder, made if missing, then rename it."""
-
-    def write(self, filename: str | os.PathLike, verbose: bool = False, **obj_kwargs: Any) -> None:
-        """Write the image; a file of that name is replaced only when the new one is complete."""
-        with replacing(filename) as temporary:
-            super().write(temporary, verbose=verbose, **obj_kwargs)
+__all__ = ["ReloadOriginald", "SplitOutputsd"]
 
 
 class ReloadOriginald(MapTransform):

@@ -14,12 +14,12 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import ensure_tuple_rep
 
-from scripts.transforms.check_image import source_path
+from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
+from scripts.scans.volume import source_path
 
-__all__ = ["TEMPLATE_CENTER_MM", "GridCenter", "ToWorkingGridd", "grid_affine", "share_inside"]
+__all__ = ["GridCenter", "ToWorkingGridd"]
 
 logger = logging.getLogger(__name__)
-TEMPLATE_CENTER_MM = (-1.0, -19.0, 7.0)
 
 
 class GridCenter(StrEnum):
@@ -28,36 +28,6 @@ class GridCenter(StrEnum):
     AUTO = "auto"
     TEMPLATE = "template"
     IMAGE = "image"
-
-
-def grid_affine(center_mm: Sequence[float], size: Sequence[int], spacing_mm: float) -> np.ndarray:
-    """Return the voxel-to-world matrix [4, 4] (RAS, mm) of an axis-aligned grid of `size` voxels around a centre."""
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = np.asarray(center_mm) - (np.asarray(size) - 1) / 2 * spacing_mm
-    return affine
-
-
-def share_inside(mask: torch.Tensor, affine: np.ndarray, grid: np.ndarray, size: Sequence[int]) -> float:
-    """Return which share (0 to 1) of the mask's voxels has its centre inside a grid; 1 for an empty mask.
-
-    Args:
-        mask: [1, H, W, D]; voxels above 0 count.
-        affine: voxel to world of the mask, mm.
-        grid: voxel to world of the grid, mm.
-        size: voxels of the grid.
-    """
-    brain = torch.as_tensor(mask[0]).cpu().numpy() > 0
-    total = np.count_nonzero(brain)
-    if total == 0:
-        return 1.0
-    to_grid = np.linalg.solve(grid, affine)
-    for row, limit in zip(to_grid[:3], size, strict=True):
-        # Only the axes that this coordinate depends on: one of three for an aligned scan, so no array of full size.
-        position = row[3] + sum(
-            step * index for step, index in zip(row[:3], np.ogrid[tuple(map(slice, brain.shape))], strict=True) if step
-        )
-        brain = brain & (position > -0.5) & (position < limit - 0.5)
-    return np.count_nonzero(brain) / total
 
 
 class ToWorkingGridd(MapTransform, InvertibleTransform):

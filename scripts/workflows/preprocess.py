@@ -19,8 +19,7 @@ from tqdm import tqdm
 from scripts.data import Role, add_participants
 from scripts.errors import InputError
 from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
-from scripts.workflows.preprocess_case import CaseSteps
-from scripts.workflows.preprocess_files import CaseFiles
+from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 
 __all__ = ["Preprocess"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts.data import OperatingPoints
+from scripts.evaluation import OperatingPoints
 
 WEIGHTS = {"t1": "model.pt", "t2": "model_t2.pt"}
 

@@ -8,7 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.data import data_dir, log_dir
-from scripts.data.datalist import load_datalist
+from scripts.data.datalists import load_datalist
 from scripts.errors import InputError
 
 

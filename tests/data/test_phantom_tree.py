@@ -23,7 +23,7 @@ LAYOUT = {
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All five sets as `python -m scripts.tools.make_phantom` writes them by default, only smaller."""
+    """All five sets as `python -m scripts.cli.make_phantom` writes them by default, only smaller."""
     return write_phantom_tree(tmp_path_factory.mktemp("published"), shape=(8, 8, 8), spacing=4)
 
 

@@ -13,8 +13,8 @@ import torch
 from ignite.engine import Engine
 
 from scripts.errors import InputError
+from scripts.evaluation.scores import healthy_point
 from scripts.handlers.calibration import CalibrationHandler
-from scripts.handlers.run_scores import healthy_point
 
 SHAPE = (10, 10, 10)
 

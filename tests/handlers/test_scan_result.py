@@ -13,11 +13,11 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.engines import IterationEvents
 
-from scripts.data import OperatingPoints, write_operating_points
+from scripts.evaluation import OperatingPoints, write_operating_points
 from scripts.handlers.scan_result import ScanResult
-from scripts.handlers.scan_volumes import SAVED_IMAGES, inferer_outputs
 from scripts.networks import ModalityWeights
-from scripts.transforms.notes import add_note
+from scripts.scans.notes import add_note
+from scripts.scans.writer import SAVED_IMAGES, inferer_outputs
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 

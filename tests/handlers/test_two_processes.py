@@ -7,7 +7,7 @@ import multiprocessing
 import pytest
 import torch.distributed as dist
 
-from scripts.handlers.processes import gathered
+from scripts.evaluation.scores import gathered
 
 from .test_anomaly_evaluation import evaluate, phantom
 

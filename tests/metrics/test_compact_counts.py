@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from scripts.metrics import compact_counts as module
+from scripts.metrics import score_counts as module
 from scripts.metrics.best_dice import GreedySearch, best_dice, greedy_dice, pooled_best_dice
-from scripts.metrics.compact_counts import compact_counts, count_around, counts_from_around, lesion_counts
-from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.score_counts import ScoreCounts, compact_counts, count_around, counts_from_around, lesion_counts
 from scripts.metrics.voxel_scores import pooled_precision_recall, pooled_voxel_scores
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.metrics.lesion_scores import lesion_scores
-from scripts.metrics.lesion_sizes import find_lesions, lesion_recall, size_bins
+from scripts.metrics.lesions import find_lesions, lesion_recall, lesion_scores, size_bins
 
 
 @pytest.fixture

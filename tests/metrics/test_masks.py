@@ -9,8 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from scripts.metrics.lesion_scores import lesion_scores
-from scripts.metrics.panoptic_quality import panoptic_scores
+from scripts.metrics.lesions import lesion_scores, panoptic_scores
 from scripts.metrics.reconstruction_error import reconstruction_error
 from scripts.metrics.segmentation_scores import segmentation_scores
 from scripts.metrics.slice_scores import slice_scores

@@ -26,7 +26,7 @@ REAL = {
 def _template(path: Path) -> None:
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-    from scripts.tools.demo import draw_lesion
+    from scripts.cli.demo import draw_lesion
 
     template = load_mni152_template(resolution=2)
     brain = load_mni152_brain_mask(resolution=2).get_fdata() > 0
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, studies: Path) -> Iterator[
     """A `LabelServer` with the bundle as `package_bundle` packs it."""
     from label_server import install_app, start_server
 
-    from scripts.tools.package_bundle import package_bundle
+    from tools.release.package_bundle import package_bundle
 
     folder = tmp_path_factory.mktemp("label")
     package_bundle(str(folder / "dist"))

@@ -98,7 +98,7 @@ def start_server(folder: Path, bundle: Path, studies: Path) -> tuple[subprocess.
 def command_line_mask(server: LabelServer, image: str, out: Path, *options: str) -> nib.Nifti1Image:
     """Return the lesion mask that the packaged bundle's command line makes of a scan that the server has."""
     scan = server.studies / f"{image}.nii.gz"
-    command = [sys.executable, "-m", "scripts.tools.analyze", str(scan), str(out), *options]
+    command = [sys.executable, "-m", "scripts.cli.analyze", str(scan), str(out), *options]
     command += ["--save", "lesion_mask", "--picture", "false", "--report", "false", "--progress", "false"]
     ran = subprocess.run(command, env=environment(out), cwd=server.bundle, capture_output=True, text=True, timeout=1800)
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from nilearn.datasets import load_mni152_template
 
-from scripts.tools.package_bundle import BUNDLE_NAME, package_bundle
 from tests.tiny import TINY_NETWORK
+from tools.release.package_bundle import BUNDLE_NAME, package_bundle
 
 collect_ignore_glob = ["zoo/*"]  # they run from the Model Zoo's folder; see test_zoo_tests
 QUICK = {"num_samples": 2, "brain_extraction": "never", "alignment": "never", "quality_control": False}

@@ -11,9 +11,8 @@ import pytest
 
 from scripts.errors import InputError
 from scripts.paths import project_root
-from scripts.tools.check_bundle import CHECKS
-from scripts.tools.check_bundle_files import check_sizes
-from scripts.tools.package_bundle import BUNDLE_NAME
+from tools.release.check_bundle import CHECKS, check_sizes
+from tools.release.package_bundle import BUNDLE_NAME
 
 
 def _edit(bundle: Path, change: Callable[[dict], object], name: str = "metadata") -> None:

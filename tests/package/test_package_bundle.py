@@ -15,8 +15,14 @@ import yaml
 from monai.bundle import ConfigParser
 
 from scripts.errors import InputError
-from scripts.tools.package_bundle import BUNDLE_NAME, large_files_list, package_bundle
-from scripts.tools.package_bundle_files import bundle_files, check_no_machine_paths, config_as_json
+from tools.release.package_bundle import (
+    BUNDLE_NAME,
+    bundle_files,
+    check_no_machine_paths,
+    config_as_json,
+    large_files_list,
+    package_bundle,
+)
 
 NEEDED = (
     *("LICENSE", "configs/metadata.json", "configs/logging.conf", "docs/README.md", "docs/data_license.txt"),

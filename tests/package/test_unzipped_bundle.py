@@ -11,7 +11,7 @@ import pytest
 
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import InputError
-from scripts.tools.check_bundle import CHECKS, check_bundle
+from tools.release.check_bundle import CHECKS, check_bundle
 
 from .conftest import QUICK, TINY, run_there
 
@@ -85,9 +85,9 @@ def test_the_documents_say_why_monai_cannot_export_the_network(session: dict, un
 
 
 def test_the_checks_of_the_model_zoo_pass(unzipped: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="scripts"):
+    with caplog.at_level("INFO", logger="tools"):
         check_bundle(str(unzipped))
-    told = [record.message for record in caplog.records if record.name.startswith("scripts.tools")]
+    told = [record.message for record in caplog.records if record.name.startswith("tools.release")]
     assert told == [*(f"ok      {name}" for name in CHECKS), f"all {len(CHECKS)} checks passed"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
-from scripts.report.display_volume import DisplayVolumes, display_volumes
+from scripts.report.display import DisplayVolumes, display_volumes
 from scripts.report.mosaic import LESION_COLOUR, _mosaic_slices, draw_mosaic, draw_thumbnail, map_maximum
 
 SHAPE = (40, 44, 36)

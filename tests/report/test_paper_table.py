@@ -9,8 +9,15 @@ import statistics
 
 import pytest
 
-from scripts.report.latex import latex_table, latex_text
-from scripts.report.paper_table import Cell, PaperTable, average_tables, table_of_summary, write_paper_table
+from scripts.report.paper_table import (
+    Cell,
+    PaperTable,
+    average_tables,
+    latex_table,
+    latex_text,
+    table_of_summary,
+    write_paper_table,
+)
 
 VALIDATION, POOLED = "dice_at_validation_best_dice", "dice_at_pooled_best_dice"
 

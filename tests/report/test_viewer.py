@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from scripts.report.display_volume import display_nifti, display_volumes
+from scripts.report.display import display_nifti, display_volumes
 from scripts.report.page import asset
 from scripts.report.viewer import make_viewer
 

@@ -19,14 +19,14 @@ from scripts.inferers import MahalanobisInferer, Polarity, ReconstructionSampler
 from scripts.metrics.best_dice import best_dice
 from scripts.metrics.voxel_scores import voxel_scores
 from scripts.ops import postprocess
-from scripts.tools import ablation as tool
-from scripts.tools.ablation_cache import AblationCache
-from scripts.tools.ablation_cases import AblationCase, load_cases
-from scripts.tools.ablation_grid import Grid, read_grid
-from scripts.tools.ablation_maps import score_map
-from scripts.tools.ablation_rebuild import Rebuilder
-from scripts.tools.ablation_settings import Setting, bundle_parser
 from tests.tiny import TINY_NETWORK
+from tools.ablation import run as tool
+from tools.ablation.cache import AblationCache
+from tools.ablation.cases import AblationCase, load_cases
+from tools.ablation.grid import Grid, read_grid
+from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.rows import score_map
+from tools.ablation.settings import Setting, bundle_parser
 
 GRID = {
     "base": {"preset": "shipped", "num_samples": 4, "median_size": 3, "erosion": 1, "ssim_sigma": 1.0, "regularization": 0.01},
@@ -127,7 +127,7 @@ def test_table_has_a_row_for_each_setting_and_its_parameters(written: Path, grid
 def test_markdown_tells_the_base_the_command_and_what_failed(written: Path, paths: dict[str, str]) -> None:
     text = (written / "ablation.md").read_text()
     assert "Base: checkpoint model.pt, num_samples 4, timestep 500" in text
-    assert "python -m scripts.tools.ablation --grid=grid.yaml" in text
+    assert "python -m tools.ablation --grid=grid.yaml" in text
     assert "refused was not computed: `reconstructions` must give a shrinkage intensity above zero" in text
     for name in ("ablation.md", "ablation.json", "ablation.csv", "cases.csv"):  # no path of the machine
         assert str(Path(paths["cache_dir"]).parent) not in (written / name).read_text()
@@ -139,7 +139,7 @@ def test_second_run_gives_the_same_table_without_network_or_maps(
     monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it rebuilt slices again"))
     refused = []  # what cannot be computed is tried again
     monkeypatch.setattr(
-        "scripts.tools.ablation_rows.score_map",
+        "tools.ablation.rows.score_map",
         lambda case, draws, setting, polarity, *error: (
             refused.append(setting.name) or score_map(case, draws, setting, polarity, *error)
         ),

@@ -9,12 +9,11 @@ from monai.bundle import ConfigParser
 
 from scripts.errors import InputError
 from scripts.inferers import MapOptions
-from scripts.tools.ablation_figures import draw_axes
-from scripts.tools.ablation_grid import BASE, Axis, Grid, read_grid, value_text
-from scripts.tools.ablation_presets import preset_names, preset_settings
-from scripts.tools.ablation_report import table_rows
-from scripts.tools.ablation_rows import AblationRow
-from scripts.tools.ablation_settings import SETTING_KEYS, Setting, bundle_parser
+from tools.ablation.figures import draw_axes
+from tools.ablation.grid import BASE, Axis, Grid, read_grid, value_text
+from tools.ablation.report import table_rows
+from tools.ablation.rows import AblationRow
+from tools.ablation.settings import SETTING_KEYS, Setting, bundle_parser, preset_names, preset_settings
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,12 @@ import yaml
 from scripts.inferers import Polarity
 from scripts.inferers.population_files import PopulationFile, population_path, save_population
 from scripts.ops import PopulationStatistics
-from scripts.tools.ablation_cache import AblationCache
-from scripts.tools.ablation_cases import AblationCase
-from scripts.tools.ablation_grid import Grid
-from scripts.tools.ablation_maps import score_map
-from scripts.tools.ablation_rebuild import Rebuilder
-from scripts.tools.ablation_rows import RowMaker
-from scripts.tools.ablation_settings import Setting
+from tools.ablation.cache import AblationCache
+from tools.ablation.cases import AblationCase
+from tools.ablation.grid import Grid
+from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.rows import RowMaker, score_map
+from tools.ablation.settings import Setting
 
 from .test_ablation import case, grid, paths  # noqa: F401  # fixtures
 

@@ -13,10 +13,10 @@ import torch
 
 from scripts.errors import InputError
 from scripts.ops import Extent, Score, Shrinkage
-from scripts.tools import benchmark as tool
-from scripts.tools.benchmark_dense import compare_maps, dense_map, make_cloud
-from scripts.tools.benchmark_memory import measure_memory, measure_peak
-from scripts.tools.benchmark_timing import describe_machine, limit_threads, summarize
+from tools.benchmark import run as tool
+from tools.benchmark.maps import compare_maps, dense_map, make_cloud
+from tools.benchmark.memory import measure_memory, measure_peak
+from tools.benchmark.timing import describe_machine, limit_threads, summarize
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_garbage_of_earlier_work_does_not_hide_what_the_call_takes() -> None:
 
 def test_a_failed_measuring_process_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"`part` must be one of copy, dense, reference, .*, got 'map'"):
-        measure_memory("scripts.tools.benchmark_memory", "--part=map")
+        measure_memory("tools.benchmark.memory", "--part=map")
 
 
 def test_summary_and_thread_limit() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from scripts.report.tables import write_csv
-from scripts.tools.compare_runs import compare_runs
+from tools.compare_runs import compare_runs
 
 
 def write_run(folder, seed, *, n=8, gain=0.0, maps=("anomaly_map", "mean"), prefix="c"):

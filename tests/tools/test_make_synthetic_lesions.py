@@ -11,7 +11,7 @@ import pytest
 from scripts.data import load_datalist
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import InputError
-from scripts.tools.make_synthetic_lesions import make_synthetic_lesions
+from tools.make_synthetic_lesions import make_synthetic_lesions
 
 SHAPE = (24, 24, 16)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import InputError
-from scripts.tools import run_folds as module
-from scripts.tools.run_folds import run_folds
-from scripts.tools.run_folds_steps import Step, StepError, bundle_command
+from tools import run_folds as module
+from tools.bundle_step import Step, StepError, bundle_command
+from tools.run_folds import run_folds
 
 STAND_IN = """
 import json, pathlib, sys

@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, Lambdad, RandFlipd, Rotate90d
 
 from scripts.errors import InputError
+from scripts.scans.notes import add_note, read_notes
 from scripts.transforms import NamedSteps, SetModalityd
-from scripts.transforms.notes import add_note, read_notes
 
 
 def _wait(x: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,8 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
 from scripts.errors import InputError
-from scripts.transforms import AtomicNibabelWriter, SplitOutputsd, ToWorkingGridd
+from scripts.scans import AtomicNibabelWriter
+from scripts.transforms import SplitOutputsd, ToWorkingGridd
 from scripts.transforms.outputs import ReloadOriginald
 
 OUTPUTS = ["anomaly_map", "reconstruction"]

@@ -10,12 +10,12 @@ from monai.transforms import Compose, Invertd, Orientationd
 from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from scripts.registration.align import AlignToTemplated
+from scripts.registration.fit import Fit
+from scripts.registration.orientation import AS_THE_HEADER_SAYS, Orientation
+from scripts.registration.template import load_template, mask_dice
+from scripts.scans.notes import read_notes
 from scripts.transforms import ToWorkingGridd
-from scripts.transforms.align_to_template import AlignToTemplated
-from scripts.transforms.notes import read_notes
-from scripts.transforms.orientation_search import AS_THE_HEADER_SAYS, Orientation
-from scripts.transforms.template import load_template, mask_dice
-from scripts.transforms.template_fit import Fit
 
 KEYS = ["image", "brain_mask", "label"]
 SHAPE = (150, 180, 140)
@@ -81,7 +81,7 @@ def round_trip(data: dict) -> tuple[dict, dict]:
 @pytest.fixture
 def known_fit(monkeypatch):
     fit = Fit(world_to_template(), Orientation(world_to_template(), 0.9, 0.0, AS_THE_HEADER_SAYS))
-    monkeypatch.setattr("scripts.transforms.align_to_template.fit_to_template", lambda scan, seed: fit)
+    monkeypatch.setattr("scripts.registration.align.fit_to_template", lambda scan, seed: fit)
 
 
 @pytest.mark.parametrize(("kind", "volume_ml"), [("straight", 2), ("oblique", 0.5), ("oblique", 5), ("oblique", 20)])
@@ -110,7 +110,7 @@ def test_notes_survive_the_batches_and_the_brain_lies_on_the_template(known_fit)
 
 def test_a_scan_on_the_template_grid_passes_without_interpolation(monkeypatch):
     identity = Fit(np.eye(4), Orientation(np.eye(4), 0.9, 0.0, AS_THE_HEADER_SAYS))
-    monkeypatch.setattr("scripts.transforms.align_to_template.fit_to_template", lambda scan, seed: identity)
+    monkeypatch.setattr("scripts.registration.align.fit_to_template", lambda scan, seed: identity)
     template = load_template()
     label = template.mask * (np.arange(96) > 60)[:, None, None]
     tensors = [

@@ -11,8 +11,9 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Orientationd
 
 from scripts.data.phantom import phantom_affine
-from scripts.transforms import BrainMaskFromNonzerod, GridCenter, ToWorkingGridd, grid_affine
-from scripts.transforms.working_grid import TEMPLATE_CENTER_MM, share_inside
+from scripts.scans import grid_affine
+from scripts.scans.grid import TEMPLATE_CENTER_MM, share_inside
+from scripts.transforms import BrainMaskFromNonzerod, GridCenter, ToWorkingGridd
 
 KEYS = ["image", "brain_mask", "label"]
 MODES = [3, "nearest", "nearest"]

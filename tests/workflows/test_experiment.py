@@ -14,8 +14,8 @@ from monai.bundle import ConfigParser
 
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import reason
-from scripts.tools.compare_runs import compare_runs
-from scripts.tools.run_folds import run_folds
+from tools.compare_runs import compare_runs
+from tools.run_folds import run_folds
 
 from .conftest import TINY_NETWORK, TINY_TRAINING, run_command
 

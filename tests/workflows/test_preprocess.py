@@ -14,11 +14,11 @@ import pytest
 from monai.bundle import ConfigParser
 from scipy.ndimage import affine_transform, center_of_mass
 
+from scripts.cli.make_splits import make_splits
 from scripts.data import find_raw_cases, load_datalist
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError, reason
-from scripts.tools.make_splits import make_splits
-from scripts.transforms.template import load_template
+from scripts.registration.template import load_template
 
 from .conftest import run_command
 

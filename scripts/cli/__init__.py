@@ -1,0 +1,1 @@
+"""Commands for users; each is a module: `python -m scripts.cli.analyze --help`."""

@@ -1,0 +1,95 @@
+"""Scans that a person names on the command line, as a MONAI datalist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.data.inputs.bids import bids_items, is_bids
+from scripts.data.inputs.files import case_names, check_distinct, check_file, scan_stem, search_folder
+from scripts.data.inputs.modality import Modality, choose_modality, select_modality
+from scripts.data.inputs.table import csv_items
+from scripts.errors import InputError
+
+__all__ = ["find_scans"]
+
+Item = dict[str, str]
+Paths = str | Path | Sequence[str | Path]
+
+
+def find_scans(
+    scans: Paths | None,
+    *,
+    brain_mask: Paths | None = None,
+    t1: Paths | None = None,
+    modality: str | None = None,
+    dataset: str = "input",
+) -> list[Item]:
+    """Return a datalist for scans named by a user.
+
+    Args:
+        scans: a NIfTI or MGH file, a folder (searched with its sub-folders; masks and results are left out), a BIDS
+            data set or one subject of it, a CSV with the column `img_path` (and `mask_path`, `img_name`), or a list of
+            these, which may be written as text in brackets.
+        brain_mask: a mask for each scan, in the same order.
+        t1: the T1-weighted scan of the same person for each T2-weighted one, in the same order; BIDS scans know theirs.
+        modality: `t1` or `t2`, for scans whose name does not tell; of folders, CSVs and BIDS it selects the scans.
+        dataset: name under which the reports list the scans.
+
+    Returns:
+        Dicts of text: `image`, `case` (unique), `modality`, `dataset`, `folder` (for the results, relative),
+        `stem` (what the results' names begin with), and where known `brain_mask`, `t1` and `bids_suffix`.
+
+    Raises:
+        InputError: if nothing is named, a file is missing or no image by name, a modality is unknown, two scans share a
+            name, or the number of masks or T1-weighted scans does not fit.
+    """
+    wanted = None if modality is None else Modality.of(modality)
+    entries = _as_paths(scans)
+    if not entries:
+        raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")
+    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted)]
+    check_distinct([item["case"] for item in items])
+    for item, mask in _pair_up(items, _as_paths(brain_mask), "brain_mask", "brain mask"):
+        item["brain_mask"] = mask
+    t2 = [item for item in items if item["modality"] == Modality.T2]
+    for item, partner in _pair_up(t2, _as_paths(t1), "t1", "T1-weighted scan"):
+        item["t1"] = partner
+    return items
+
+
+def _as_paths(entries: Paths | None) -> list[Path]:
+    if not entries:
+        return []
+    if isinstance(entries, str) and entries.startswith("[") and entries.endswith("]") and not Path(entries).exists():
+        entries = [word for word in (part.strip(" '\"") for part in entries[1:-1].split(",")) if word]
+    names = [entries] if isinstance(entries, str | Path) else list(entries)
+    return [Path(name).expanduser() for name in names]
+
+
+def _expand(entry: Path, modality: Modality | None) -> list[Item]:
+    if entry.is_dir():
+        return bids_items(entry, modality=modality) if is_bids(entry) else _folder_items(entry, modality)
+    if entry.suffix.lower() == ".csv":
+        return csv_items(entry, modality=modality)
+    stem = scan_stem(check_file(entry))
+    return [_plain_item(entry, stem, choose_modality(entry, modality))]
+
+
+def _folder_items(folder: Path, modality: Modality | None) -> list[Item]:
+    chosen = select_modality(search_folder(folder), modality, source=folder)
+    names = case_names(list(chosen), folder)
+    return [_plain_item(path, name, chosen[path]) for path, name in zip(chosen, names, strict=True)]
+
+
+def _plain_item(path: Path, case: str, modality: Modality) -> Item:
+    return {"image": str(path), "case": case, "modality": str(modality), "folder": case, "stem": case}
+
+
+def _pair_up(items: list[Item], paths: list[Path], argument: str, what: str) -> list[tuple[Item, str]]:
+    if not paths:
+        return []
+    if len(paths) != len(items):
+        scans = "scans" if argument == "brain_mask" else "T2-weighted scans"
+        raise InputError(f"`{argument}` must name one {what} for each of {len(items)} {scans}, got {len(paths)}")
+    return [(item, str(check_file(path, what))) for item, path in zip(items, paths, strict=True)]

@@ -1,0 +1,203 @@
+"""The thresholds that turn anomaly maps into lesion masks: by modality, and what they hold for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from scripts.errors import InputError
+from scripts.files import replacing
+
+__all__ = ["OperatingPoints", "ThresholdsSource", "read_thresholds", "write_operating_points"]
+
+_MODALITIES = ("t1", "t2")
+logger = logging.getLogger(__name__)
+
+
+class OperatingPoints:
+    """Know the threshold for each modality, where it comes from and which healthy scans it was measured on.
+
+    The file is JSON, `{modality: {preset: entry}}`. An entry has `default` (the name of a point), `points`
+    (`{name: {"threshold": number, "source": text, …}}`), and where it was calibrated on healthy scans `healthy_scores`,
+    with the map's `settings` and the `weights` (SHA-256) that all of it holds for.
+
+    Args:
+        path: the file that was shipped, or written by calibrate.yaml.
+        threshold: one threshold for every scan, in place of the file's; at least 0.
+        preset: which of a modality's entries.
+        point: which of an entry's points; None takes its default.
+        settings: of the map in use. Where they differ from those of the entry, the source says so.
+
+    Raises:
+        InputError: if `threshold` is no number at or above 0, or the file is missing or holds something else, or a
+            `point` is in none of the entries.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threshold: float | None = None,
+        preset: str = "default",
+        point: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.preset, self.point = Path(path), preset, point
+        self.settings = dict(settings or {})
+        if threshold is not None and (
+            isinstance(threshold, bool) or not isinstance(threshold, int | float) or not threshold >= 0
+        ):
+            raise InputError(f"`threshold` must be a number at or above 0, got {threshold!r}")
+        self.threshold = threshold
+        self._entries = self._read() if threshold is None or self.path.is_file() else {}
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            entries = {name: presets[self.preset] for name, presets in content.items() if self.preset in presets}
+            points = [point for entry in entries.values() for point in entry["points"].values()]
+            valid = all(float(p["threshold"]) >= 0 and isinstance(p["source"], str) for p in points)
+            valid = valid and all(entry["default"] in entry["points"] for entry in entries.values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"the thresholds cannot be read ({type(error).__name__}: {error})"
+            raise InputError(what, path=self.path, fix="Give --threshold.") from error
+        if not valid:
+            what = "a threshold is below 0 or has no source, or the default is none of the points"
+            raise InputError(what, path=self.path, fix="Give --threshold.")
+        known = {name for entry in entries.values() for name in entry["points"]}
+        if self.threshold is None and self.point is not None and self.point not in known:
+            raise InputError(f"`operating_point` must be one of {sorted(known)}, got {self.point!r}", path=self.path)
+        return entries
+
+    def _chosen(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+        return entry["points"].get(self.point or entry["default"])
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The threshold of each modality that has one."""
+        if self.threshold is not None:
+            return dict.fromkeys(_MODALITIES, self.threshold)
+        chosen = {name: self._chosen(entry) for name, entry in self._entries.items()}
+        return {name: float(point["threshold"]) for name, point in chosen.items() if point is not None}
+
+    def source(self, modality: str, *, weights_sha256: str | None = None) -> str:
+        """Return in words where a modality's threshold comes from, and whether it was made for what is in use.
+
+        Raises:
+            InputError: if the modality has no threshold.
+        """
+        if self.threshold is not None:
+            return "given by the user"
+        point = self._chosen(self._entries[modality]) if modality in self._entries else None
+        if point is None:
+            which = f"the preset {self.preset!r}" + (f" at {self.point!r}" if self.point else "")
+            what = f"there is no threshold for {modality} with {which}"
+            raise InputError(what, path=self.path, fix="Give --threshold.")
+        changed = self.changed(modality)
+        notes = [f"; calibrated for other settings: {', '.join(changed)}"] if changed else []
+        notes += ["; calibrated for other weights"] if self._other_weights(modality, weights_sha256) else []
+        return str(point["source"]) + "".join(notes)
+
+    def _other_weights(self, modality: str, used: str | None) -> bool:
+        calibrated = self._entries.get(modality, {}).get("weights")
+        return used is not None and calibrated is not None and used != calibrated
+
+    def changed(self, modality: str) -> list[str]:
+        """Return the settings in use that differ from those of the calibration, such as `num_samples 10, now 5`."""
+        calibrated = self._entries.get(modality, {}).get("settings", {})
+        used = json.loads(json.dumps(self.settings))  # tuples are lists in the file
+        differ = [key for key in calibrated if key in used and used[key] != calibrated[key]]
+        return [f"{key} {calibrated[key]}, now {used[key]}" for key in differ]
+
+    def healthy_scores(self, modality: str, *, weights_sha256: str | None = None) -> list[float]:
+        """Return the scores of the healthy scans that a scan can be compared with.
+
+        Args:
+            modality: t1 or t2.
+            weights_sha256: of the network in use.
+
+        Returns:
+            One score a healthy scan; none where the entry has none, or was made with other settings or weights.
+        """
+        if self.changed(modality) or self._other_weights(modality, weights_sha256):
+            return []
+        return [float(score) for score in self._entries.get(modality, {}).get("healthy_scores", [])]
+
+
+def write_operating_points(path: str | Path, entry: Mapping[str, Any], *, modality: str, preset: str) -> None:
+    """Put an entry into `{modality: {preset: entry}}`, under a temporary name first.
+
+    Args:
+        path: the JSON file; made if it is missing.
+        entry: as `OperatingPoints` reads it.
+        modality: t1 or t2.
+        preset: name of the entry.
+
+    Raises:
+        InputError: if the file is there and is no such JSON; it is left alone.
+    """
+    path = Path(path)
+    content: dict[str, dict[str, Any]] = {}
+    if path.is_file():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content[modality] = dict(content.get(modality, {}))
+        except (ValueError, TypeError, AttributeError) as error:
+            what = f"the thresholds cannot be read ({type(error).__name__}: {error})"
+            raise InputError(what, path=path, fix="Move the file away, or give another one.") from error
+    content.setdefault(modality, {})[preset] = dict(entry)
+    ordered = {name: dict(sorted(content[name].items())) for name in sorted(content)}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+ThresholdsSource = str | PathLike[str] | Mapping[str, float | Mapping[str, float]] | None
+
+
+def read_thresholds(source: ThresholdsSource) -> dict[str, dict[str, float]]:
+    """Read thresholds by map and by name.
+
+    Args:
+        source: path of a `thresholds.json`, or its content {map: {name: threshold}}; a bare number per map stands for
+            its `best_dice`. None or an empty path gives no threshold.
+
+    Returns:
+        {map: {name: threshold}}.
+
+    Raises:
+        InputError: when the file is missing or no JSON, or an entry is no finite number.
+    """
+    if source is None or source == "":
+        return {}
+    path, content = (None, source) if isinstance(source, Mapping) else (source, _read_json(Path(source)))
+    if not isinstance(content, Mapping):
+        raise InputError(f"`thresholds` must be a mapping of map names, got {type(content).__name__}", path=path)
+    named = {name: entry if isinstance(entry, Mapping) else {"best_dice": entry} for name, entry in content.items()}
+    for map_name, entry in named.items():
+        for point, value in entry.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise InputError(
+                    f"threshold `{point}` of `{map_name}` must be a finite number, got {value!r}", path=path
+                )
+    return {name: {point: float(value) for point, value in entry.items()} for name, entry in named.items()}
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            "no such file of thresholds",
+            path=path,
+            fix="Evaluate a validation set first; its output folder then holds thresholds.json.",
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"not a JSON file: {error}", path=path, fix="Give a thresholds.json of an evaluation."
+        ) from error

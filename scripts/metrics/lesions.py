@@ -1,0 +1,199 @@
+"""Detection counted by lesion instead of by voxel: overlapping, by volume, or matched one to one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from monai.metrics import compute_panoptic_quality
+from numpy.typing import ArrayLike, NDArray
+from skimage.measure import label as connected_components
+
+from scripts.metrics.arrays import checked_mask
+
+__all__ = [
+    "LesionScores",
+    "Lesions",
+    "PanopticScores",
+    "SizeBin",
+    "find_lesions",
+    "lesion_recall",
+    "lesion_scores",
+    "panoptic_scores",
+    "size_bins",
+]
+
+
+class LesionScores(NamedTuple):
+    """Counts and rates by connected component.
+
+    Attributes:
+        num_lesions: components of the target.
+        num_detected: of those, how many hold at least one predicted voxel.
+        num_predicted: components of the prediction.
+        num_confirmed: of those, how many hold at least one lesion voxel.
+        sensitivity: num_detected / num_lesions; NaN without a lesion.
+        precision: num_confirmed / num_predicted; NaN without a predicted component.
+        f1: harmonic mean of the two; 0 when nothing is predicted or confirmed, NaN without a lesion.
+    """
+
+    num_lesions: int
+    num_detected: int
+    num_predicted: int
+    num_confirmed: int
+    sensitivity: float
+    precision: float
+    f1: float
+
+
+def lesion_scores(prediction: ArrayLike, target: ArrayLike) -> LesionScores:
+    """Count the lesions found and the predicted components that are lesions.
+
+    A component is a set of voxels joined by faces, edges or corners (26 neighbours in 3D). One voxel of overlap counts
+    as found: lesions here are small, and how well a found lesion is outlined is what Dice says.
+
+    Args:
+        prediction: any shape of 1 to 3 axes, 0 or 1.
+        target: same shape, 0 or 1.
+
+    Raises:
+        ValueError: when the shapes differ or a value is not 0 or 1.
+    """
+    predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
+    if predicted.shape != lesion.shape:
+        raise ValueError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
+    num_lesions, num_detected = _components_meeting(lesion, predicted)
+    num_predicted, num_confirmed = _components_meeting(predicted, lesion)
+    sensitivity = num_detected / num_lesions if num_lesions else math.nan
+    precision = num_confirmed / num_predicted if num_predicted else math.nan
+    if not num_lesions:
+        f1 = math.nan
+    elif not num_confirmed:
+        f1 = 0.0
+    else:
+        f1 = 2 * sensitivity * precision / (sensitivity + precision)
+    return LesionScores(num_lesions, num_detected, num_predicted, num_confirmed, sensitivity, precision, f1)
+
+
+def _components_meeting(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return (components of `mask`, those of them that overlap `other`)."""
+    labels, total = connected_components(mask, connectivity=mask.ndim, return_num=True)
+    return int(total), len(np.unique(labels[mask & other]))
+
+
+class Lesions(NamedTuple):
+    """The lesions of a target: components joined by faces, edges or corners (26 neighbours in 3D).
+
+    Attributes:
+        labels: int [H, W, D], 0 outside, 1 to L inside the lesions.
+        volume_ml: float64 [L].
+    """
+
+    labels: NDArray[np.integer]
+    volume_ml: NDArray[np.float64]
+
+
+class SizeBin(NamedTuple):
+    """Volumes from `low_ml` (included) to `high_ml` (not included)."""
+
+    low_ml: float
+    high_ml: float
+
+
+def find_lesions(target: ArrayLike, *, spacing_mm: Sequence[float]) -> Lesions:
+    """Find the lesions of a target and their volumes.
+
+    Args:
+        target: [H, W, D], 0 or 1.
+        spacing_mm: voxel edges along H, W, D in mm.
+
+    Raises:
+        ValueError: when a value is not 0 or 1.
+    """
+    mask = checked_mask(target)
+    labels = connected_components(mask, connectivity=mask.ndim)
+    voxels = np.bincount(labels.ravel())[1:]
+    return Lesions(labels, voxels * math.prod(spacing_mm) / 1000)
+
+
+def lesion_recall(lesions: Lesions, prediction: ArrayLike) -> NDArray[np.float64]:
+    """Return the share of each lesion's voxels that is predicted, float64 [L] in [0, 1]; above 0 it is found.
+
+    Raises:
+        ValueError: when the prediction has another shape than the lesions, or a value is not 0 or 1.
+    """
+    predicted = checked_mask(prediction, name="prediction")
+    if predicted.shape != lesions.labels.shape:
+        raise ValueError(f"`prediction` must have the lesions' shape {lesions.labels.shape}, got {predicted.shape}")
+    length = len(lesions.volume_ml) + 1
+    hit = np.bincount(lesions.labels[predicted], minlength=length)[1:]
+    return hit / np.bincount(lesions.labels.ravel(), minlength=length)[1:]
+
+
+def size_bins(edges_ml: Sequence[float]) -> list[SizeBin]:
+    """Return the bins between 0, the edges and infinity.
+
+    Raises:
+        ValueError: when the edges are not positive and rising.
+    """
+    edges = [0.0, *(float(edge) for edge in edges_ml), math.inf]
+    if any(low >= high for low, high in pairwise(edges)):
+        raise ValueError(f"the edges of volume bins must be positive and rising, got {list(edges_ml)}")
+    return [SizeBin(low, high) for low, high in pairwise(edges)]
+
+
+class PanopticScores(NamedTuple):
+    """Scores over lesions that are matched one to one; NaN without a lesion.
+
+    Attributes:
+        f1: 2 matched / (lesions + predicted components), the recognition quality.
+        quality: sum of the matches' IoU / the mean of lesions and predicted components, the panoptic quality.
+    """
+
+    f1: float
+    quality: float
+
+
+def panoptic_scores(prediction: ArrayLike, target: ArrayLike) -> PanopticScores:
+    """Match connected components of prediction and target whose intersection over union is above 0.5.
+
+    Stricter than `lesion_scores`: a lesion counts as found only if one component outlines it. Components are joined by
+    faces, edges and corners. MONAI's `compute_panoptic_quality` does the matching; it gets the voxels of either mask
+    and the predicted components that meet a lesion, because it makes a mask for each; the rest cannot match.
+
+    Args:
+        prediction: any shape of 1 to 3 axes, 0 or 1.
+        target: same shape, 0 or 1.
+
+    Raises:
+        ValueError: when the shapes differ or a value is not 0 or 1.
+
+    References:
+        Kirillov et al., CVPR 2019, Panoptic Segmentation, doi:10.1109/CVPR.2019.00963.
+    """
+    predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
+    if predicted.shape != lesion.shape:
+        raise ValueError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
+    lesions, num_lesions = connected_components(lesion, connectivity=lesion.ndim, return_num=True)
+    components, num_components = connected_components(predicted, connectivity=predicted.ndim, return_num=True)
+    if not num_lesions:
+        return PanopticScores(math.nan, math.nan)
+    meeting = np.unique(components[lesion & predicted])
+    if not len(meeting):
+        return PanopticScores(0.0, 0.0)
+    used = np.isin(components, meeting) | lesion
+    pred = np.where(np.isin(components[used], meeting), components[used], 0)
+    matched, _, _, iou = compute_panoptic_quality(
+        _instances(pred), _instances(lesions[used]), output_confusion_matrix=True
+    ).tolist()
+    mean = (num_lesions + num_components) / 2
+    return PanopticScores(matched / mean, iou / mean)
+
+
+def _instances(labels: NDArray[np.integer]) -> torch.Tensor:
+    """Return numbered components as MONAI takes them."""
+    return torch.from_numpy(labels.astype(np.int32))[None]

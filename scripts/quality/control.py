@@ -1,0 +1,217 @@
+"""Refuse scans whose result would mean nothing, and say why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from numpy.typing import NDArray
+
+from scripts.errors import InputError
+from scripts.quality.bounds import Range
+from scripts.quality.image_quality import TissueContrast
+from scripts.quality.measures import MIN_VOXELS, measure_on_template, measure_scan
+from scripts.quality.verdict import Check, chosen_ranges, judge
+from scripts.registration.orientation import AS_THE_HEADER_SAYS
+from scripts.registration.template import load_template
+from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import source_path
+
+__all__ = ["QualityControld", "ScanRefused", "picture_geometry"]
+
+logger = logging.getLogger(__name__)
+# Words of the reader for headers whose two ways to tell the orientation contradict each other about left and right.
+_SIDES_IN_DOUBT = ("disagree", "mirror each other")
+_OVERLAP = "template_overlap"
+
+
+class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not a mistake
+    """Tell that quality control refuses a scan.
+
+    Args:
+        reasons: what is wrong, one text for each failed check.
+        path: the scan's file.
+        data: the dict of the case as it was when it was refused, for a picture.
+
+    The reasons, the case and its notes are kept as `reasons`, `data` and `notes`.
+    """
+
+    def __init__(self, reasons: list[str], *, path: Path | None, data: dict[Hashable, Any]) -> None:
+        """Compose the message from the reasons."""
+        super().__init__(
+            f"refused by quality control: {'; '.join(reasons)}",
+            path=path,
+            fix="Look at the scan, or at quality.png; --force true runs it all the same",
+        )
+        self.reasons = list(reasons)
+        self.data = data
+        self.notes = read_notes(data)
+
+
+class QualityControld(MapTransform, InvertibleTransform):
+    """Measure a brain-only scan that is aligned to the template, and refuse it where a bound says so.
+
+    What is measured, the bounds and the reasons for them stand in `quality_bounds.BOUNDS`; the header's orientation and
+    the one that the alignment found are checked besides. The note `quality` gets `passed` (no check refused the scan),
+    `forced` (it goes on although one did) and `checks`, a list of `Check` as dicts. Failed checks that do not refuse a
+    scan are logged as warnings. Data pass through unchanged, both ways.
+
+    Which side is left cannot be seen in a brain: a mirrored scan is caught only if its header contradicts itself. The
+    tissues' contrast is checked only where the brain overlaps with the template's as it should.
+
+    Args:
+        keys: the image [1, H, W, D], 0 outside the brain, whose affine leads to MNI world.
+        mask_key: its brain mask [1, H, W, D]; voxels above 0 count.
+        modality_key: the modality, `t1` or `t2`; without it the contrast is not checked.
+        force: whether a scan that would be refused goes on.
+        enabled: whether anything is measured at all.
+        bounds: for any name in `BOUNDS`, the range (low, high) outside of which a scan is refused; None for an open
+            end.
+        allow_missing_keys: whether the image may be absent.
+
+    Raises:
+        ValueError: if `bounds` has an unknown name or no range.
+        TypeError: on calling, if the image carries no affine.
+        ScanRefused: on calling, if a check refuses the scan and `force` is off.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        mask_key: str = "brain_mask",
+        modality_key: str = "modality",
+        force: bool = False,
+        enabled: bool = True,
+        bounds: Mapping[str, Range] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mask_key = mask_key
+        self.modality_key = modality_key
+        self.force = force
+        self.enabled = enabled
+        self.ranges = chosen_ranges(bounds)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` with the note, or raise."""
+        result = dict(data)
+        for key in self.key_iterator(result) if self.enabled else ():
+            image = result[key]
+            if not isinstance(image, MetaTensor):
+                raise TypeError(f"`{key}` must be a MetaTensor with an affine, got {type(image).__name__}.")
+            checks = self._checks(result, image)
+            reasons = [check.text for check in checks if check.fatal]
+            add_note(
+                result,
+                "quality",
+                passed=not reasons,
+                forced=bool(reasons) and self.force,
+                checks=[asdict(check) for check in checks],
+            )
+            path = source_path(image)
+            if reasons and not self.force:
+                raise ScanRefused(reasons, path=path, data=result)
+            for check in checks:
+                if not check.passed:
+                    logger.warning("%s: %s%s.", path or key, check.text, " (forced)" if check.fatal else "")
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` as it is."""
+        return dict(data)
+
+    def _checks(self, data: Mapping[Hashable, Any], image: MetaTensor) -> list[Check]:
+        alignment = read_notes(data).get("alignment", {})
+        to_template = _world_to_template(data)
+        volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data[self.mask_key]))
+        mask = mask > 0
+        affine = np.linalg.solve(to_template, np.asarray(image.affine, dtype=np.float64))  # to the scan's own world
+        checks = [_header_check(image.meta), *_orientation_check(alignment)]
+        numbers = measure_scan(volume, mask, affine)
+        checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
+        if np.count_nonzero(mask) < MIN_VOXELS or numbers["noise_ratio"] == np.inf:
+            return checks  # nothing to compare with the template
+        numbers, contrast = measure_on_template(volume, mask, affine, to_template)
+        checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
+        if not any(check.fatal for check in checks if check.name == _OVERLAP):
+            checks += self._contrast_checks(str(data.get(self.modality_key, "")), contrast)
+        return checks
+
+    def _contrast_checks(self, modality: str, contrast: TissueContrast | None) -> list[Check]:
+        if contrast is None or f"{modality}_fluid_contrast" not in self.ranges:
+            return []
+        reason = _contrast_reason(modality, contrast)
+        checks = []
+        for tissue, value in (("fluid", contrast.fluid), ("grey_white", contrast.grey_white)):
+            name = f"{modality}_{tissue}_contrast"
+            checks.append(judge(name, value, self.ranges[name], fatal_reason=reason))
+            if checks[-1].fatal:  # a scan of another kind contradicts in both, and is told once
+                break
+        return checks
+
+
+def picture_geometry(data: Mapping[Hashable, Any], *, key: Hashable = "image") -> dict[str, NDArray]:
+    """Return where a case and the template lie to each other, by the names that `draw_quality_picture` has for it.
+
+    Args:
+        data: a case with its notes, such as `ScanRefused.data`.
+        key: the image, whose affine leads to MNI world.
+
+    Returns:
+        `affine`, voxel to the scan's own world [4, 4]; `template` [96, 96, 80]; `template_affine`, its voxel to that
+        same world; mm.
+    """
+    template, to_template = load_template(), _world_to_template(data)
+    return {
+        "affine": np.linalg.solve(to_template, np.asarray(data[key].affine, dtype=np.float64)),
+        "template": template.image,
+        "template_affine": np.linalg.solve(to_template, template.affine),
+    }
+
+
+def _world_to_template(data: Mapping[Hashable, Any]) -> NDArray[np.float64]:
+    found = read_notes(data).get("alignment", {}).get("world_to_template")
+    return np.eye(4) if found is None else np.asarray(found, dtype=np.float64)
+
+
+def _contrast_reason(modality: str, contrast: TissueContrast) -> str | None:
+    """Say what kind of scan the contrast looks like, where that is not its modality."""
+    if contrast.fluid > 0:
+        kind, looks, fix = "t2", "T2-weighted (fluid is bright)", "give --modality t2"
+    elif contrast.grey_white > 0:
+        looks, fix = "like FLAIR (fluid is dark, grey matter brighter than white)", "there are no weights for FLAIR"
+        kind = "flair"
+    else:
+        looks, fix = "T1-weighted (fluid is dark, white matter brighter than grey)", "give --modality t1"
+        kind = "t1"
+    return None if kind == modality else f"the contrast looks {looks}, but the modality is {modality}: {fix}"
+
+
+def _header_check(meta: Mapping[str, Any]) -> Check:
+    problems, remarks = (str(meta.get(name) or "") for name in ("header_problems", "header_notes"))
+    if problems:
+        fatal = any(words in problems for words in _SIDES_IN_DOUBT)
+        return Check(name="header", text=problems, passed=False, fatal=fatal)
+    return Check(name="header", text="orientation in the header" + (f" ({remarks})" if remarks else ""))
+
+
+def _orientation_check(alignment: Mapping[str, Any]) -> list[Check]:
+    found = alignment.get("orientation")
+    if not found:
+        return []
+    if found == AS_THE_HEADER_SAYS:
+        return [Check(name="orientation", text="orientation of the brain, as the header says")]
+    text = (
+        f"the brain does not lie as the header says: {found}. Correct the header; forced, the scan goes on with the "
+        "orientation that was found"
+    )
+    return [Check(name="orientation", text=text, passed=False, fatal=True)]

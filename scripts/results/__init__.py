@@ -1,0 +1,7 @@
+"""What is written of a scan: where its files go, its lesions, and what they were made with."""
+
+from __future__ import annotations
+
+from scripts.results.files import relative_link, result_path, write_dataset_description
+
+__all__ = ["relative_link", "result_path", "write_dataset_description"]

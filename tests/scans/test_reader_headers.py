@@ -1,0 +1,188 @@
+"""Which matrix is taken from a header, and what is told about it."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.transforms import LoadImage, SaveImage
+
+from scripts.data.phantom import phantom_affine, phantom_volume
+from scripts.errors import InputError
+from scripts.scans.affine import header_affine
+from scripts.scans.reader import ScanReader
+
+SHAPE = (12, 14, 10)
+VOXELS = phantom_volume(SHAPE, 3)[0]
+AFFINE = phantom_affine(SHAPE, 2.0)
+ZERO = np.zeros((4, 4))
+
+
+def with_(**values) -> np.ndarray:
+    """Return AFFINE with other columns: x=[…], y=[…], z=[…]."""
+    affine = AFFINE.copy()
+    for name, column in values.items():
+        affine[:3, "xyz".index(name)] = column
+    return affine
+
+
+def turned(degrees: float) -> np.ndarray:
+    a = np.radians(degrees)
+    turn = np.array([[np.cos(a), -np.sin(a), 0, 5], [np.sin(a), np.cos(a), 0, -9], [0, 0, 1, 3], [0, 0, 0, 1]])
+    return turn @ AFFINE
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Factory: a NIfTI file whose header says exactly this, which nibabel's own saving would put right."""
+
+    def _write(sform=AFFINE, qform=AFFINE, *, sform_code=1, qform_code=1, **fields):
+        path = tmp_path / "a.nii"
+        nib.save(nib.Nifti1Image(VOXELS, AFFINE), path)
+        header = nib.Nifti1Header(path.read_bytes()[:348])
+        header.set_qform(qform, code=qform_code)
+        for axis, row in zip("xyz", sform, strict=False):
+            header[f"srow_{axis}"] = row
+        header["sform_code"] = sform_code
+        for name, value in fields.items():
+            header[name] = value
+        path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+        return path
+
+    return _write
+
+
+def read(path):
+    image = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(path)
+    np.testing.assert_array_equal(image[0], VOXELS.astype(np.float32))
+    return np.asarray(image.affine), image.meta["header_problems"], image.meta["header_notes"]
+
+
+def test_the_sform_comes_first(write):
+    affine, problems, notes = read(write(sform=turned(20)))
+    np.testing.assert_allclose(affine, turned(20), atol=1e-5)  # float32 in the header
+    assert problems == notes == ""
+
+
+@pytest.mark.parametrize(
+    "sform", [ZERO, with_(y=AFFINE[:3, 0]), with_(x=[np.nan, 0, 0]), with_(z=[np.inf, 0, 0]), with_(z=[2, 0.01, 0])]
+)
+def test_a_useless_sform_gives_way_to_the_qform(write, sform, caplog):
+    affine, problems, notes = read(write(sform=sform, qform=turned(20)))
+    np.testing.assert_allclose(affine, turned(20), atol=1e-5)
+    assert problems == ""
+    assert notes == "the sform of the header is not used, as it is not finite or does not span space"
+    assert f"a.nii: {notes}." in caplog.text
+
+
+@pytest.mark.parametrize("codes", [{"sform_code": 0, "qform_code": 0}, {"sform": ZERO, "qform_code": 0}])
+def test_without_both_the_orientation_is_a_guess_and_nibabels(write, codes, caplog):
+    affine, problems, _ = read(write(**codes))
+    np.testing.assert_array_equal(affine, _guess())
+    assert problems == "the header does not tell the orientation; its voxel axes were taken as LAS, which is a guess"
+    assert problems in caplog.text
+
+
+def _guess() -> np.ndarray:
+    affine = np.diag([-2.0, 2, 2, 1])
+    affine[:3, 3] = [11, -13, -9]  # the middle of 12 × 14 × 10 voxels of 2 mm at the origin
+    return affine
+
+
+@pytest.mark.parametrize("quaternion", [np.nan, 2.0])
+def test_a_broken_qform_does_not_matter_beside_a_sound_sform(write, quaternion):
+    affine, problems, notes = read(write(quatern_b=quaternion))
+    np.testing.assert_allclose(affine, AFFINE)
+    assert problems == ""
+    assert "the qform of the header is not used" in notes
+
+
+def test_a_broken_qform_alone_leaves_a_guess(write):
+    affine, problems, notes = read(write(sform_code=0, quatern_b=np.nan))
+    np.testing.assert_array_equal(affine, _guess())
+    assert "does not tell the orientation" in problems
+    assert "the qform of the header is not used" in notes
+
+
+def test_a_qform_that_nibabel_refuses_is_refused(write):
+    with pytest.raises(InputError, match=r"a\.nii: cannot be read \(w2 should be positive, but is -3"):
+        read(write(sform_code=0, quatern_b=2.0))
+
+
+def test_no_voxel_sizes_are_refused(write):
+    path = write(sform_code=0, qform_code=0, pixdim=[1, np.nan, 2, 2, 1, 1, 1, 1])
+    with pytest.raises(InputError, match=r"a\.nii: the header tells neither the orientation nor the size of the voxels"):
+        read(path)
+
+
+def test_a_mirrored_sform_is_kept_and_told(write, caplog):
+    mirrored = np.diag([-1.0, 1, 1, 1]) @ AFFINE
+    affine, problems, _ = read(write(sform=mirrored))
+    np.testing.assert_allclose(affine, mirrored)
+    assert problems == "sform and qform of the header mirror each other (LAS and RAS), so that left and right are in doubt"
+    assert problems in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sform", "told"),
+    [
+        (np.diag([1.0, -1, -1, 1]) @ AFFINE, "differ by a turn of 180° (RPI and RAS)"),
+        (turned(90), "differ by a turn of 90° (ALS and RAS)"),
+        (turned(44), ""),  # a turned head between scanner and template; its nearest axes may or may not be the same
+    ],
+)
+def test_a_sform_that_is_turned_against_the_qform_is_told(write, sform, told):
+    affine, problems, _ = read(write(sform=sform))
+    np.testing.assert_allclose(affine, sform, atol=1e-5)
+    assert problems == (f"sform and qform of the header {told}" if told else "")
+
+
+def test_a_sheared_sform_is_kept_and_told(write):
+    sheared = with_(y=[2 * np.tan(np.radians(15)), 2, 0])
+    affine, problems, notes = read(write(sform=sheared, qform_code=0))
+    np.testing.assert_allclose(affine, sheared, atol=1e-5)
+    assert problems == ""
+    assert notes == "the sform shears the scan by 15.0°"
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.04, False), (1.06, True), (0.94, True)])
+def test_voxel_sizes_that_contradict_the_sform_are_told(write, factor, told):
+    sform = with_(x=[2 * factor, 0, 0])
+    affine, problems, notes = read(write(sform=sform, qform_code=0))
+    np.testing.assert_allclose(affine, sform, atol=1e-5)
+    assert problems == ""
+    assert bool(notes) == told
+    if told:
+        assert notes == f"the header's voxel sizes 2 × 2 × 2 mm contradict its sform, {2 * factor:.3g} × 2 × 2 mm; the sform counts"
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(ZERO, turned(20)), (with_(y=[0.3, 2, 0]), AFFINE), (turned(30), AFFINE)])
+def test_results_get_the_matrix_that_was_used(write, tmp_path, sform, qform):
+    image = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(write(sform, qform))
+    SaveImage(tmp_path, output_postfix="out", separate_folder=False, print_log=False, output_ext=".nii.gz")(image)
+    result = nib.load(tmp_path / "a_out.nii.gz")
+    np.testing.assert_allclose(result.affine, qform if sform is ZERO else sform, atol=1e-5)
+    np.testing.assert_array_equal(result.get_fdata(), VOXELS.astype(np.float32))
+
+
+def test_mgh_without_orientation_is_a_guess(tmp_path):
+    path = tmp_path / "a.mgh"
+    nib.save(nib.MGHImage(VOXELS.astype(np.float32), AFFINE), path)
+    content = bytearray(path.read_bytes())
+    content[28:30] = bytes(2)  # goodRASFlag
+    path.write_bytes(content)
+    affine, problems, _ = read(path)
+    np.testing.assert_array_equal(affine, nib.load(path).affine)
+    assert problems == "the header does not tell the orientation; its voxel axes were taken as LSP, which is a guess"
+
+
+def test_analyze_without_spms_matrix_is_a_guess(tmp_path):
+    nib.save(nib.AnalyzeImage(VOXELS.astype(np.float32), None), tmp_path / "a.img")
+    assert "does not tell the orientation" in read(tmp_path / "a.hdr")[1]
+
+
+def test_a_header_is_not_changed_by_looking(write):
+    image = nib.load(write(sform=turned(20)))
+    before = image.header.binaryblock
+    header_affine(image)
+    assert image.header.binaryblock == before

@@ -1,0 +1,1 @@
+"""Compare settings of the maps on validation cases: `python -m tools.ablation --help`."""

@@ -1,0 +1,168 @@
+"""Compare settings of the maps on validation cases: `python -m tools.ablation --help`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+
+from scripts.data import data_dir
+from scripts.errors import InputError, end_with_the_reason
+from scripts.inferers import Polarity
+from scripts.options import flag
+from scripts.results.provenance import portable_command, versions
+from tools.ablation.cache import AblationCache
+from tools.ablation.cases import AblationCase, check_split, load_cases
+from tools.ablation.figures import draw_axes
+from tools.ablation.grid import read_grid
+from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.report import table_rows, write_report
+from tools.ablation.rows import RowMaker
+from tools.ablation.settings import bundle_parser
+
+__all__ = ["ablation", "main"]
+
+logger = logging.getLogger(__name__)
+
+
+def ablation(
+    grid: str,
+    *,
+    dataset_dir: str | None = None,
+    output_dir: str | None = None,
+    cache_dir: str | None = None,
+    datasets: str | Sequence[str] = "SyntheticStroke",
+    healthy: str | Sequence[str] | None = None,
+    split: str = "val",
+    allow_test: bool = False,
+    fold: int = 0,
+    modality: str = "t1",
+    checkpoint: str | None = None,
+    overlay: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    memory_budget_mb: float = 512.0,
+    num_bootstrap: int = 10_000,
+    progress: bool = True,
+) -> None:
+    """Run the settings of a YAML grid over validation cases; a table, the figures of each case and plots.
+
+    Reconstructions are made once for each network, noise, seed and timestep and kept in `cache_dir`, as are finished
+    rows: a second call goes on where the first one stopped, and another grid uses the same reconstructions.
+    Writes ablation.csv, .md and .json, cases.csv and a figure for each axis.
+
+    Args:
+        grid: YAML file of settings, such as those in bundle/configs/ablations.
+        dataset_dir: folder with Train, Test and splits; by default DATA_DIR of the environment or of .env, else data.
+        output_dir: folder of the results; by default runs/ablation_ and the grid's name.
+        cache_dir: folder of reconstructions and finished rows; by default `cache` in `output_dir`. Several grids may
+            share one. About 11 MB a case for K = 10.
+        datasets: lesion sets, comma separated.
+        healthy: healthy sets, on which the false-positive volume is measured; none by default.
+        split: train or val.
+        allow_test: let `split` be test; choices are made on validation only.
+        fold: of the data sets that have folds.
+        modality: t1 or t2.
+        checkpoint: weights of the base; by default the bundle's for the modality.
+        overlay: config files over inference.yaml, for everything that no setting has, such as another working grid.
+        limit: the first so many cases of each set.
+        device: cpu or cuda, for the network.
+        memory_budget_mb: what the activations of one forward pass may take, MiB.
+        num_bootstrap: rounds of the bootstrap intervals and of the permutation tests.
+        progress: show progress bars.
+
+    Raises:
+        InputError: if the grid, a setting, the data or the weights cannot be used; before anything is computed.
+    """
+    options = {name: value for name, value in locals().items() if value is not None}
+    check_split(split, allow_test=flag(allow_test))
+    if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, int) or num_bootstrap < 1:
+        raise InputError(f"`num_bootstrap` must be a whole number of at least 1, got {num_bootstrap!r}")
+    polarity, shown, overlays = Polarity.of(modality), flag(progress), _names(overlay)
+    folder = Path(output_dir or f"runs/ablation_{Path(grid).stem}")
+    data = str(dataset_dir or data_dir())
+
+    parser = bundle_parser(*overlays, modality=modality)
+    settings = read_grid(grid, parser, checkpoint=checkpoint)
+    for setting in settings.settings:
+        setting.check(parser.get_parsed_content("scheduler"))
+    cache = AblationCache(cache_dir or folder / "cache")
+    rebuilder = Rebuilder(
+        cache,
+        modality=modality,
+        overlays=overlays,
+        device=device,
+        memory_budget_mb=memory_budget_mb,
+        progress=shown,
+    )
+    rebuilder.plan(settings.settings)
+
+    def cases_of(names: list[str], *, labelled: bool) -> list[AblationCase]:
+        chosen: dict[str, Any] = {"split": split, "modality": modality, "fold": fold, "limit": limit}
+        return load_cases(parser, names, dataset_dir=data, labelled=labelled, progress=shown, **chosen)
+
+    lesion, normal = cases_of(_names(datasets), labelled=True), cases_of(_names(healthy), labelled=False)
+    if not lesion:
+        raise InputError("`datasets` must name at least one lesion set, got none")
+    rebuilder.make_missing([*lesion, *normal])
+    maker = RowMaker(
+        lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity,
+        population=rebuilder.population,
+    )
+    rows = maker.make(settings.settings, progress=shown)
+    table = table_rows(settings, rows, num_bootstrap=num_bootstrap)
+    about = {
+        "command": _command(options),
+        "grid": Path(grid).stem,
+        "datasets": _names(datasets),
+        "healthy": _names(healthy),
+        "split": split,
+        "modality": modality,
+        "bootstrap_rounds": num_bootstrap,
+        "versions": versions(),
+    }
+    text = write_report(folder, settings, rows, table, cases=lesion, healthy=normal, about=about)
+    draw_axes(folder / "figures", settings.axes, table, base=settings.base.name)
+    logger.info("%s\nwritten to %s", text, folder.absolute())
+
+
+def _names(value: str | Sequence[str] | None) -> list[str]:
+    """Return one name, several with commas, or a list, as a list."""
+    if value is None:
+        return []
+    parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _command(options: dict[str, Any]) -> str:
+    """Return the command line that gives these options, without those that are left at their defaults."""
+    defaults = ablation.__kwdefaults__ or {}
+    words = [f"--{name}={_word(value)}" for name, value in options.items() if value != defaults.get(name)]
+    return portable_command(["python", "-m", "tools.ablation", *words])
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def main() -> None:
+    """Run `ablation` from the command line; input that cannot be used ends it with one line that says why."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    end_with_the_reason()
+    given: list[dict[str, Any]] = []
+
+    @functools.wraps(ablation)
+    def remember(*args: Any, **options: Any) -> None:
+        given.append({**dict(zip(["grid"], args, strict=False)), **options})
+
+    fire.Fire(remember)  # it objects to an unknown option only after the call, which may take hours
+    if given:
+        ablation(**given[0])
+
+
+if __name__ == "__main__":
+    main()

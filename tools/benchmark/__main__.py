@@ -1,0 +1,5 @@
+"""Measure speed and memory of the map and of a whole scan: `python -m tools.benchmark --help`."""
+
+from tools.benchmark.run import main
+
+main()

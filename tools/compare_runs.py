@@ -1,0 +1,200 @@
+"""Compare two evaluations case by case: `python -m tools.compare_runs RUN_A RUN_B --output_dir DIR`."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+
+from scripts.errors import InputError, end_with_the_reason
+from scripts.metrics.resampling import bootstrap_interval, permutation_test
+from scripts.report.tables import format_number, markdown_table, write_csv, write_text
+
+__all__ = ["compare_runs", "main"]
+
+logger = logging.getLogger(__name__)
+_NOT_METRICS = {"dataset", "case", "map", "age", "sex", "group", "seconds", "brain_ml", "lesion_ml"}
+_FAMILIES = ("auprc", "auroc", "oracle_dice", "slice_auprc", "slice_auroc", "l1_error_", "l2_error_")
+_AT_POINTS = ("dice_at_", "lesion_f1_at_", "false_positive_ml_at_")
+_NAMED = 5
+
+Case = tuple[str, str]
+Values = dict[str, dict[Case, dict[str, float]]]  # {map: {case: {metric: value}}}
+
+
+def compare_runs(
+    run_a: str,
+    run_b: str,
+    *,
+    output_dir: str = "comparison",
+    map_a: str | None = None,
+    map_b: str | None = None,
+    metrics: Sequence[str] | str | None = None,
+    num_rounds: int = 10_000,
+    seed: int = 0,
+) -> None:
+    """Test whether two runs differ, for every metric, map and data set, paired by case.
+
+    Writes comparison.csv and comparison.md. The p-value is that of a two-sided paired permutation test of the mean
+    difference (exact where there are few cases), the interval a 95 % percentile bootstrap of the mean difference over
+    cases. The p-values are not corrected for their number.
+
+    Args:
+        run_a: folder of an evaluation or experiment (of which `test` is taken), or a cases.csv.
+        run_b: the other one; it may be the same, to compare two maps.
+        output_dir: where to write.
+        map_a: compare this one map of the first run; by default every map that both runs have.
+        map_b: with this one of the second run; the same by default.
+        metrics: columns of cases.csv; by default the areas, the errors of the reconstruction, and Dice, lesion-wise F1
+            and false positive volume at the thresholds of the best Dice.
+        num_rounds: permutations, and bootstrap rounds.
+        seed: of both.
+
+    Raises:
+        InputError: if the cases of the runs do not match, or a file, map or metric is missing.
+    """
+    first, second = _read(run_a), _read(run_b)
+    pairs = _map_pairs(first, second, map_a, map_b)
+    rows = []
+    for name_a, name_b in pairs:
+        _check_cases(first[name_a], second[name_b], run_a, run_b)
+        columns = _columns(first[name_a], second[name_b], metrics)
+        for dataset in dict.fromkeys(dataset for dataset, _ in first[name_a]):
+            cases = [case for case in first[name_a] if case[0] == dataset]
+            for metric in columns:
+                a, b = ([run[case].get(metric, math.nan) for case in cases] for run in (first[name_a], second[name_b]))
+                row = _compare(a, b, num_rounds=num_rounds, seed=seed)
+                if row["n"]:
+                    rows.append({"dataset": dataset, "map_a": name_a, "map_b": name_b, "metric": metric, **row})
+    if not rows:
+        raise InputError("the runs have no metric in common", path=run_b)
+    text = _markdown(rows, num_rounds)
+    write_csv(Path(output_dir) / "comparison.csv", rows)
+    write_text(Path(output_dir) / "comparison.md", text)
+    logger.info("%s", text)
+
+
+def _read(run: str) -> Values:
+    """Read the cases.csv of a run."""
+    path = Path(run)
+    places = [path] if path.suffix == ".csv" else [path / "cases.csv", path / "test" / "cases.csv"]
+    source = next((place for place in places if place.is_file()), None)
+    if source is None:
+        raise InputError("no cases.csv is there", path=path, fix="Give the output folder of an evaluation.")
+    values: Values = {}
+    with source.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if not {"dataset", "case", "map"} <= set(row):
+                raise InputError("the columns dataset, case and map must be there", path=source)
+            cells = {name: _number(cell) for name, cell in row.items() if name not in _NOT_METRICS}
+            values.setdefault(row["map"], {})[row["dataset"], row["case"]] = cells
+    return values
+
+
+def _map_pairs(first: Values, second: Values, map_a: str | None, map_b: str | None) -> list[tuple[str, str]]:
+    """Return the maps to compare with each other."""
+    if map_a is None and map_b is None:
+        both = [(name, name) for name in first if name in second]
+        if not both:
+            raise InputError(f"the runs have no map in common: {sorted(first)} and {sorted(second)}")
+        return both
+    pair = (map_a or str(map_b), map_b or str(map_a))
+    for name, option, run in zip(pair, ("map_a", "map_b"), (first, second), strict=True):
+        if name not in run:
+            raise InputError(f"`{option}` must be one of {', '.join(run)}, got {name!r}")
+    return [pair]
+
+
+def _check_cases(first: Mapping[Case, Any], second: Mapping[Case, Any], run_a: str, run_b: str) -> None:
+    """Refuse runs over different cases."""
+    parts = []
+    for run, missing in ((run_a, set(first) - set(second)), (run_b, set(second) - set(first))):
+        if missing:
+            names = sorted("/".join(case) for case in missing)
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            parts.append(f"only in {run}: {', '.join(names[:_NAMED])}{more}")
+    if parts:
+        what = f"the cases do not match; {'; '.join(parts)}"
+        raise InputError(what, fix="Evaluate both on the same data sets and split.")
+
+
+def _columns(
+    first: Mapping[Case, Mapping[str, float]],
+    second: Mapping[Case, Mapping[str, float]],
+    metrics: Sequence[str] | str | None,
+) -> list[str]:
+    """Return the metrics to compare."""
+    known = [dict.fromkeys(name for cells in run.values() for name in cells) for run in (first, second)]
+    both = [name for name in known[0] if name in known[1]]
+    if metrics is None:
+        return [name for name in both if name.startswith(_FAMILIES) or _at_best_dice(name)]
+    asked = [metrics] if isinstance(metrics, str) else list(metrics)
+    missing = [name for name in asked if name not in both]
+    if missing:
+        raise InputError(f"`metrics` must be columns of both runs ({', '.join(both)}), got {', '.join(missing)}")
+    return asked
+
+
+def _at_best_dice(name: str) -> bool:
+    """Return whether a column is one of the main metrics at a threshold of the best Dice."""
+    return name.startswith(_AT_POINTS) and name.endswith("_best_dice")
+
+
+def _compare(a: Sequence[float], b: Sequence[float], *, num_rounds: int, seed: int) -> dict[str, Any]:
+    """Compare one metric over the cases in which both runs have it."""
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if not (math.isnan(x) or math.isnan(y))]
+    if not pairs:
+        return {"n": 0}
+    differences = [x - y for x, y in pairs]
+    interval = bootstrap_interval(differences, num_rounds=num_rounds, seed=seed)
+    test = permutation_test(a, b, num_rounds=num_rounds, seed=seed)
+    return {
+        "n": len(pairs),
+        "mean_a": sum(x for x, _ in pairs) / len(pairs),
+        "mean_b": sum(y for _, y in pairs) / len(pairs),
+        "difference": test.mean_difference,
+        "ci95_low": interval.low,
+        "ci95_high": interval.high,
+        "pvalue": test.pvalue,
+    }
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]], num_rounds: int) -> str:
+    header = ["data set", "map", "metric", "n", "A", "B", "A − B", "95 % interval", "p"]
+    lines = []
+    for row in rows:
+        name = row["map_a"] if row["map_a"] == row["map_b"] else f"{row['map_a']} / {row['map_b']}"
+        numbers = [format_number(row[key], digits=4) for key in ("mean_a", "mean_b", "difference")]
+        ends = [format_number(row[key], digits=4) for key in ("ci95_low", "ci95_high")]
+        interval = " to ".join(ends) if not math.isnan(row["ci95_low"]) else ends[0]
+        lines.append([row["dataset"], name, row["metric"], row["n"], *numbers, interval, format_number(row["pvalue"])])
+    note = (
+        f"Means over the n cases that have the metric in both runs. p: two-sided paired permutation test, {num_rounds} "
+        "rounds, exact where there are fewer patterns; not corrected for the number of rows. Interval: bootstrap of "
+        "the mean difference over cases.\n"
+    )
+    return f"# Comparison of A and B\n\n{markdown_table(header, lines)}\n{note}"
+
+
+def _number(cell: str | None) -> float:
+    """Return a cell as a number, NaN for an empty one or for text."""
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
+
+
+def main() -> None:
+    """Run `compare_runs` from the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    end_with_the_reason()
+    fire.Fire(compare_runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Set lesion shapes into healthy scans: `python -m tools.make_synthetic_lesions --help`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import fire
+import nibabel as nib
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from scripts.data import data_dir, load_datalist
+from scripts.data.synthetic_lesion import add_lesion
+from scripts.errors import InputError
+from scripts.files import replacing
+from scripts.report.tables import write_csv, write_text
+
+__all__ = ["main", "make_synthetic_lesions"]
+
+logger = logging.getLogger(__name__)
+_IN_BRAIN = 0.9  # share of a shape that must lie in the brain
+_COLUMNS = ("img_name", "group", "label", "img_path", "mask_path", "seg_path")
+
+
+def make_synthetic_lesions(
+    shapes: str,
+    output_dir: str,
+    *,
+    dataset: str,
+    dataset_dir: str | None = None,
+    modality: str = "t1",
+    split: str = "val",
+    fold: int = 0,
+    name: str = "SyntheticLesions",
+    per_scan: int = 4,
+    min_ml: float = 0.5,
+    max_ml: float = 60.0,
+    seed: int = 0,
+) -> None:
+    """Write a lesion set for validation: healthy scans with lesion shapes blended in, labels, split and record.
+
+    The result is a DATA_DIR of its own with Test/NAME/{MODALITY,mask,seg}, splits/NAME_SPLIT.csv and NAME.yaml, the
+    record to name in `--datasets`. Shapes must lie on the scans' grid. Every shape is used once at most.
+
+    Args:
+        shapes: 4D NIfTI of lesion masks, [H, W, D, shapes], non-zero inside.
+        output_dir: DATA_DIR to write; must be empty or not exist yet.
+        dataset: record of the healthy set.
+        dataset_dir: its DATA_DIR; by default that of the environment or of .env, else data.
+        modality: t1 for dark lesions, t2 for bright ones.
+        split: of the healthy scans, train, val or test; the new set has the same.
+        fold: of the healthy set.
+        name: of the new set.
+        per_scan: lesion cases made of each scan, one shape each.
+        min_ml: smallest shape to use, ml.
+        max_ml: largest shape to use, ml.
+        seed: of the choice of shapes, strengths and textures.
+
+    Raises:
+        InputError: if a file cannot be used, the folder is not empty, or there are too few shapes.
+    """
+    target = Path(output_dir)
+    if target.exists() and any(target.iterdir()):
+        raise InputError("the folder is not empty", path=target, fix="Give another one.")
+    data = str(dataset_dir or data_dir())
+    items = load_datalist(data, dataset, split, modality=modality, fold=fold)
+    masks, voxel_ml = _read_shapes(shapes)
+    rng = np.random.default_rng(seed)
+    order = [int(k) for k in rng.permutation(masks.shape[-1]) if min_ml <= masks[..., k].sum() * voxel_ml <= max_ml]
+    rows: list[dict[str, Any]] = []
+    for item in items:
+        image = _load(item["image"])
+        brain = np.asarray(_load(item["brain_mask"] if "brain_mask" in item else item["image"]).dataobj) != 0
+        if image.shape != masks.shape[:3]:
+            what = f"the shapes lie on a grid of {masks.shape[:3]}, the scan on one of {image.shape}"
+            raise InputError(what, path=item["image"], fix="Give shapes on the scans' grid.")
+        for number in range(per_scan):
+            shape = _next_shape(order, masks, brain, path=shapes)
+            volume, label = add_lesion(image.get_fdata(), brain, shape, modality=modality, rng=rng)
+            stem = f"{item['case']}_{number:02d}"
+            rows.append(_write_case(target, name, stem, modality, volume, brain, label, image.affine))
+            rows[-1]["group"] = Path(item["image"]).name
+            logger.info("%s: %.1f ml", stem, label.sum() * voxel_ml)
+    _write_split(target, name, split, rows)
+    record = {
+        "name": name, "folder": f"Test/{name}", "role": "lesion", "pathology": "synthetic", "modalities": [modality],
+        "splits": {split: f"{name}_{split}.csv"}, "subject_column": "group", "subject_source": dataset,
+    }  # fmt: skip
+    write_text(target / f"{name}.yaml", yaml.safe_dump(record, sort_keys=False))
+    logger.info("%d cases of %d scans in %s; the record is %s", len(rows), len(items), target, target / f"{name}.yaml")
+
+
+def _load(path: str) -> Any:  # nibabel tells its type checkers less than every image has
+    return nib.load(path)
+
+
+def _read_shapes(path: str) -> tuple[NDArray[np.bool_], float]:
+    try:
+        image = _load(path)
+        masks = np.asarray(image.dataobj) > 0
+    except (OSError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"the shapes cannot be read ({error})", path=path, fix="Give a 4D NIfTI.") from error
+    if masks.ndim != 4:
+        what = f"the shapes must be [H, W, D, shapes], got {masks.shape}"
+        raise InputError(what, path=path, fix="Give a 4D NIfTI.")
+    return masks, float(abs(np.linalg.det(image.affine[:3, :3])) / 1000)
+
+
+def _next_shape(
+    order: list[int], masks: NDArray[np.bool_], brain: NDArray[np.bool_], *, path: str
+) -> NDArray[np.bool_]:
+    """Take the next shape off the list that lies in this brain."""
+    for k in order:
+        shape = masks[..., k]
+        if (shape & brain).sum() >= _IN_BRAIN * shape.sum():
+            order.remove(k)
+            return shape
+    raise InputError("there are too few shapes for that many cases", path=path, fix="Lower --per_scan.")
+
+
+def _write_case(
+    target: Path,
+    name: str,
+    stem: str,
+    modality: str,
+    volume: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    label: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+) -> dict[str, Any]:
+    arrays = {modality: volume, "mask": brain.astype(np.uint8), "seg": label.astype(np.uint8)}
+    paths = {}
+    for kind, array in arrays.items():
+        relative = f"Test/{name}/{kind}/{stem}_{kind}.nii.gz"
+        with replacing(target / relative) as temporary:
+            nib.save(nib.Nifti1Image(array, affine), temporary)
+        paths[kind] = f"/{relative}"
+    columns = {"img_path": paths[modality], "mask_path": paths["mask"], "seg_path": paths["seg"]}
+    return {"img_name": stem, "label": 1, **columns}
+
+
+def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]) -> None:
+    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS)
+
+
+def main() -> None:
+    """Run `make_synthetic_lesions` from the command line; on input that cannot be used, log why and exit with 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        fire.Fire(make_synthetic_lesions)
+    except ValueError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pack the bundle for the Model Zoo and check the package."""
