@@ -96,7 +96,7 @@ def _fold_rows(label: str, tables: Mapping[int, PaperTable]) -> list[dict[str, A
 
 
 logger = logging.getLogger(__name__)
-_PRETRAIN, _TRAIN, _EVALUATE = ("pretrain",), ("train",), ("inference", "evaluate", "experiment")
+_PRETRAIN, _TRAIN, _EVALUATE = ("train", "pretrain"), ("train",), ("inference", "evaluate", "experiment")
 
 
 def run_folds(
@@ -138,7 +138,7 @@ def run_folds(
         pretrain: pretrain the encoder of each fold on its training scans first (SparK, configs/pretrain.yaml).
         encoder_path: encoder that was pretrained before, for the training; {fold} stands for the fold's number.
         checkpoint: trained networks to evaluate, without any training; {fold} stands for the fold's number.
-        paper: network size and hyper-parameters of the paper (configs/paper.yaml and paper_evaluate.yaml).
+        paper: the paper's network and hyper-parameters (network_reference.yaml, paper.yaml, paper_evaluate.yaml).
         pretrain_overlays: more configs for the pretraining: names in configs/ or paths.
         train_overlays: more configs for the training.
         evaluate_overlays: more configs for the evaluation.
@@ -162,12 +162,13 @@ def run_folds(
         raise InputError(what, fix="Give one of them.")
     common = {"dataset_dir": dataset_dir, "modality": modality}
     before = {**common, "datasets": _names(train_datasets), **(pretrain_options or {})}
-    before_configs = [*_PRETRAIN, *(["network_reference"] if paper else []), *_names(pretrain_overlays)]
+    network = ["network_reference"] if paper else []
+    before_configs = [*_PRETRAIN, *network, *_names(pretrain_overlays)]
     train = {**common, "datasets": _names(train_datasets), "encoder_path": encoder_path, **(train_options or {})}
-    train_configs = [*_TRAIN, *(["paper"] if paper else []), *_names(train_overlays)]
+    train_configs = [*_TRAIN, *network, *(["paper"] if paper else []), *_names(train_overlays)]
     evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
     evaluate |= dict(evaluate_options or {})
-    evaluate_configs = [*_EVALUATE, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
+    evaluate_configs = [*_EVALUATE, *network, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
     failures = []
     for fold in numbers:
         try:

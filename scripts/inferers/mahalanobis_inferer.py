@@ -14,11 +14,11 @@ from monai.networks.schedulers import Scheduler
 from monai.utils import convert_to_dst_type
 
 from scripts.errors import InputError
-from scripts.inferers.healthy_errors import HealthyErrors
+from scripts.inferers.population_files import PopulationFiles
 from scripts.inferers.reconstruction import ReconstructionSampler
 from scripts.inferers.score_maps import OUTPUT_NAMES, MapOptions, ScoreMaps
 from scripts.networks import ModalityWeights
-from scripts.ops import HealthyError
+from scripts.ops import PopulationStatistics
 from scripts.transforms.carried import carried
 
 __all__ = ["MahalanobisInferer"]
@@ -36,15 +36,16 @@ class MahalanobisInferer(Inferer):
             `reconstruction` (mean of K), `uncertainty` (standard deviation over K), `brain_mask`; for comparison
             `anomaly_map_<score>` with one score each, and the baselines `intensity`, `single` and `mean` (the anomaly
             map with the L1 error of one reconstruction, or of the mean of K, in the place of the Mahalanobis map),
-            `mean_standardized` (with the error of the mean over that in healthy people),
+            `mean_standardized` (with the error of the mean over that in healthy subjects),
             `single_l1` and `mean_l1` (the L1 error alone).
         weights: what the network is loaded with where the input carries its modality (`CarryInMetad`), so that hosts
             which know one weights file use the right one; None leaves the network as it is.
-        healthy_errors: errors of the reconstructions in healthy people, for the modality that the input carries and
-            these weights; None for the paper's covariance.
+        populations: statistics of healthy subjects, for the modality that the input carries and these weights; needed
+            for the option `population`.
         **options: fields of `ReconstructionSampler` (num_samples, timestep, noise, shared_noise, seed,
             memory_budget_mb, progress, …) and of `MapOptions` (score, extent, window, regularization, shrinkage,
-            residual, min_max, smoothing_sigma, median_size, erosion, ssim_sigma, polarity).
+            population, population_components, cloud_covariance, residual, min_max, smoothing_sigma, median_size,
+            erosion, ssim_sigma, polarity).
 
     Raises:
         ValueError: if an option or output is unknown or out of range.
@@ -59,7 +60,7 @@ class MahalanobisInferer(Inferer):
         *,
         outputs: Sequence[str] = ("anomaly_map",),
         weights: ModalityWeights | None = None,
-        healthy_errors: HealthyErrors | None = None,
+        populations: PopulationFiles | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -70,11 +71,13 @@ class MahalanobisInferer(Inferer):
         if strange:
             raise ValueError(f"options must be some of {sorted(_SAMPLER_FIELDS | _MAP_FIELDS)}, got {strange}.")
         self.outputs = list(outputs)
-        self.weights, self.healthy_errors = weights, healthy_errors
+        self.weights, self.populations = weights, populations
         self.sampler = ReconstructionSampler(
             scheduler=scheduler, **{k: v for k, v in options.items() if k in _SAMPLER_FIELDS}
         )
         self.map_options = MapOptions(**{k: v for k, v in options.items() if k in _MAP_FIELDS})
+        if self.map_options.population and (populations is None or weights is None):
+            raise ValueError("`population` must be false without `populations` and `weights`, got true.")
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: torch.nn.Module, brain_mask: torch.Tensor | None = None
@@ -106,9 +109,9 @@ class MahalanobisInferer(Inferer):
         for volume, brain in cases:
             _check(volume, brain)
         modality = self._load_weights(inputs, network)
-        error = self._healthy_error(inputs, modality)
+        population = self._population(inputs, modality)
         with _evaluating(network):
-            maps = torch.stack([self._one(volume[0], network, brain[0], error) for volume, brain in cases])
+            maps = torch.stack([self._one(volume[0], network, brain[0], population) for volume, brain in cases])
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype)[0]
 
     def _load_weights(self, inputs: torch.Tensor, network: torch.nn.Module) -> str | None:
@@ -122,22 +125,33 @@ class MahalanobisInferer(Inferer):
         self.weights.put_into(network, modalities[0])
         return modalities[0]
 
-    def _healthy_error(self, inputs: torch.Tensor, modality: str | None) -> HealthyError | None:
-        if self.healthy_errors is None or self.weights is None or modality is None:
+    def _population(self, inputs: torch.Tensor, modality: str | None) -> PopulationStatistics | None:
+        if not self.map_options.population or self.populations is None or self.weights is None:
             return None
+        if modality is None:
+            fix = "Carry it with CarryInMetad, or set population to false."
+            raise InputError("the volume does not say its modality, which population statistics need", fix=fix)
         affine = inputs.affine if isinstance(inputs, MetaTensor) else None
         if affine is not None and affine.ndim == 3:  # of a batch, whose volumes lie on one grid
             affine = affine[0]
-        return self.healthy_errors.of(
-            modality, weights_sha256=self.weights.sha256(modality), shape=tuple(inputs.shape[2:]), affine=affine
+        return self.populations.of(
+            modality,
+            weights_sha256=self.weights.sha256(modality),
+            shape=tuple(inputs.shape[2:]),
+            affine=affine,
+            num_components=self.map_options.population_components,
         )
 
     def _one(
-        self, volume: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor, error: HealthyError | None
+        self,
+        volume: torch.Tensor,
+        network: torch.nn.Module,
+        mask: torch.Tensor,
+        population: PopulationStatistics | None,
     ) -> torch.Tensor:
         image, brain = volume.float().permute(2, 0, 1).contiguous(), mask.permute(2, 0, 1).contiguous()
         reconstructions = self.sampler(image, network, brain)
-        maps = ScoreMaps(image, reconstructions, brain, self.map_options, error)
+        maps = ScoreMaps(image, reconstructions, brain, self.map_options, population)
         return torch.stack([maps.get(name).permute(1, 2, 0).float() for name in self.outputs])
 
 

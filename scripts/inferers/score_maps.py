@@ -12,7 +12,7 @@ import torch
 from scripts.errors import InputError
 from scripts.ops import (
     Extent,
-    HealthyError,
+    PopulationStatistics,
     Residual,
     Score,
     Shrinkage,
@@ -56,6 +56,9 @@ class MapOptions:
         window: slices of the extent window.
         regularization: λ, squared intensity.
         shrinkage: how the covariance is made invertible.
+        population: add the statistics of healthy subjects to the covariance, and their mean to the reconstruction.
+        population_components: r, principal components of the population in the covariance; 0 for mean and spread alone.
+        cloud_covariance: weight of the reconstructions' own covariance; 0 leaves it out.
         residual: what the Mahalanobis map is multiplied by.
         ssim_sigma: window of the SSIM, voxels; several for the mean over these scales.
         min_max: scale the Mahalanobis map of a volume to [0, 1].
@@ -73,6 +76,9 @@ class MapOptions:
     window: int = 3
     regularization: float = 1e-2
     shrinkage: Shrinkage | str = Shrinkage.FIXED
+    population: bool = False
+    population_components: int = 0
+    cloud_covariance: float = 1.0
     residual: Residual | str = Residual.SSIM
     ssim_sigma: float | Sequence[float] = 1.0
     min_max: bool = True
@@ -87,6 +93,11 @@ class MapOptions:
             check_choice(kind, getattr(self, name), name)
         check_odd(self.window, "window")
         check_positive(self.regularization, "regularization")
+        check_non_negative(self.cloud_covariance, "cloud_covariance")
+        if isinstance(self.population_components, bool) or not isinstance(self.population_components, int):
+            got = repr(self.population_components)
+            raise InputError(f"`population_components` must be a whole number of at least 0, got {got}")
+        check_non_negative(self.population_components, "population_components")
         check_scales(self.ssim_sigma, "ssim_sigma")
         check_non_negative(self.smoothing_sigma, "smoothing_sigma")
         if self.median_size != 0:
@@ -104,15 +115,21 @@ class ScoreMaps:
         reconstructions: [K, S, H, W] in [0, 1].
         brain_mask: [S, H, W], bool.
         options: choices of the maps.
-        healthy_error: mean m and standard deviation σ of the error in healthy people, [S, H, W], on the same grid. The
-            covariance becomes Σ = AᵀA + diag(σ²) + λI and the difference d = x − μ − m; None for the paper's Σ.
+        population: statistics of healthy subjects on the same grid, for options that use them; None else.
+
+    Raises:
+        InputError: if the options use statistics and there are none.
     """
 
     image: torch.Tensor
     reconstructions: torch.Tensor
     brain_mask: torch.Tensor
     options: MapOptions = field(default_factory=MapOptions)
-    healthy_error: HealthyError | None = None
+    population: PopulationStatistics | None = None
+
+    def __post_init__(self) -> None:
+        if self.options.population and self.population is None:
+            raise InputError("`population` must be statistics of healthy subjects for maps with them, got None")
 
     @cached_property
     def mean(self) -> torch.Tensor:
@@ -122,38 +139,34 @@ class ScoreMaps:
     def mahalanobis(self, score: Score | str) -> torch.Tensor:
         """Return the Mahalanobis map; undefined values of the `reference` score (NaN) become 0."""
         o = self.options
-        image, reconstructions, ridge = self.image, self.reconstructions, o.regularization
-        if self.healthy is not None:
-            # With all divided by √(σ² + λ), Σ is that of the scaled cloud plus the identity, and d · Σ⁻¹d is the same.
-            bias, scale = self.healthy
-            image, reconstructions, ridge = (image - bias) / scale, reconstructions / scale, 1.0
         raw = mahalanobis_map(
-            image,
-            reconstructions,
+            self.image,
+            self.reconstructions,
             self.brain_mask,
             score=score,
             extent=o.extent,
             window=o.window,
-            regularization=ridge,
+            regularization=o.regularization,
             shrinkage=o.shrinkage,
+            population=self.healthy,
+            cloud_covariance=o.cloud_covariance,
         )
         return torch.nan_to_num(raw, nan=0.0)
 
     @cached_property
-    def healthy(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Mean m and scale √(σ² + λ) of the healthy error at the places of this brain, [S, H, W]."""
-        if self.healthy_error is None:
+    def healthy(self) -> PopulationStatistics | None:
+        """The population's statistics at the places of this brain, None where they are not used."""
+        if self.population is None or not self.options.population:
             return None
-        error = fit_to_brain(self.healthy_error, self.brain_mask)
-        scale = (error.std.square() + self.options.regularization).sqrt()
-        return error.mean.to(self.image), scale.to(self.image)
+        statistics = self.population.leading(self.options.population_components)
+        return fit_to_brain(statistics.to(self.image), self.brain_mask)
 
     def standardized(self) -> torch.Tensor:
-        """Return |x − μ − m| / √(σ² + λ): the error by that of healthy people, without the covariance of the draws."""
+        """Return |x − μ − m| / √(σ² + λ): the error by that of healthy subjects, without any covariance."""
         if self.healthy is None:
             return self._l1(self.mean) / self.options.regularization**0.5
-        bias, scale = self.healthy
-        return (self.image - self.mean - bias).abs() / scale * self.brain_mask
+        scale = (self.healthy.std.square() + self.options.regularization).sqrt()
+        return (self.image - self.mean - self.healthy.mean).abs() / scale * self.brain_mask
 
     def combine(self, distance: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
         """Return the anomaly map of a distance map and the reconstruction that the residual is taken from."""

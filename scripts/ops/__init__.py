@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postprocess, residual_map, smooth
 from scripts.ops.covariance import Extent, Shrinkage
-from scripts.ops.healthy_error import HealthyError, HealthyErrorSum, fit_to_brain
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 from scripts.ops.masked_patches import (
     PatchTarget,
@@ -15,6 +14,14 @@ from scripts.ops.masked_patches import (
     rebuild_slices,
     resize_patch_mask,
 )
+from scripts.ops.population import (
+    PopulationFit,
+    PopulationStatistics,
+    Spread,
+    check_components,
+    fill_from_nearest,
+    fit_to_brain,
+)
 from scripts.ops.scan_score import scan_score
 from scripts.ops.simplex_noise import NoiseKind, draw_seed, make_noise, simplex_noise
 from scripts.ops.ssim import ssim_map
@@ -22,16 +29,19 @@ from scripts.ops.visible_positions import gather_visible, hide_masked, scatter_v
 
 __all__ = [
     "Extent",
-    "HealthyError",
-    "HealthyErrorSum",
     "NoiseKind",
     "PatchTarget",
+    "PopulationFit",
+    "PopulationStatistics",
     "Residual",
     "Score",
     "Shrinkage",
+    "Spread",
     "anomaly_map",
+    "check_components",
     "draw_patch_mask",
     "draw_seed",
+    "fill_from_nearest",
     "fit_to_brain",
     "gather_visible",
     "hide_masked",

@@ -14,7 +14,7 @@ from torch import Tensor
 from scripts.errors import InputError
 from scripts.ops.checks import check_positive
 
-__all__ = ["CloudCovariance", "Extent", "Shrinkage", "cloud_covariance", "pool_slices", "shrinkage_intensity"]
+__all__ = ["CloudCovariance", "Extent", "Shrinkage", "factorise_covariance", "pool_slices", "shrinkage_intensity"]
 
 
 class Extent(StrEnum):
@@ -112,10 +112,11 @@ def shrinkage_intensity(gram: Tensor, num_pixels: Tensor, shrinkage: Shrinkage) 
     return torch.where(identity, torch.ones_like(ratio), ratio.clamp(0, 1))
 
 
-def cloud_covariance(
+def factorise_covariance(
     deviations: Tensor,
     num_pixels: Tensor,
     *,
+    num_draws: int,
     mean_square_sum: Tensor,
     extent: Extent,
     window: int,
@@ -127,7 +128,9 @@ def cloud_covariance(
     Fixed shrinkage has α = 1/(K − 1) and λ = `regularization`; the estimated ones α = (1 − ρ)/K and λ = ρ tr(S)/P.
 
     Args:
-        deviations: X by slice, `[S, K, P]` float32 or float64, zero outside the brain mask.
+        deviations: X by slice, `[S, K, P]` float32 or float64, zero outside the brain mask; for the fixed shrinkage any
+            rows of which Σ is to hold XᵀX/(K − 1), such as the components of a population besides.
+        num_draws: K of the weight, at least 2.
         num_pixels: pixels inside the brain mask by slice, `[S]`, of the same dtype.
         mean_square_sum: sum of the squared mean reconstruction inside the mask by slice, `[S]`; a variance that is
             no more than the rounding of that mean counts as none. Used by the estimated shrinkages alone.
@@ -140,7 +143,6 @@ def cloud_covariance(
         InputError: for a λ that is not above zero, a cloud whose squares overflow, and one whose shrunk covariance is
             singular.
     """
-    num_draws = deviations.shape[1]
     gram = pool_slices(deviations @ deviations.mT, extent, window)
     if not bool(torch.isfinite(gram).all()):
         raise InputError(

@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from scripts.errors import InputError
-from scripts.ops.checks import check_choice, check_finite, check_odd, check_volumes
-from scripts.ops.covariance import CloudCovariance, Extent, Shrinkage, cloud_covariance, pool_slices
+from scripts.ops.checks import (
+    check_choice,
+    check_finite,
+    check_non_negative,
+    check_odd,
+    check_positive,
+    check_volumes,
+)
+from scripts.ops.covariance import CloudCovariance, Extent, Shrinkage, factorise_covariance, pool_slices
+from scripts.ops.population import PopulationStatistics
 
 __all__ = ["Score", "mahalanobis_map"]
 
@@ -36,6 +44,8 @@ def mahalanobis_map(
     window: int = 3,
     regularization: float = 1e-2,
     shrinkage: str = Shrinkage.FIXED,
+    population: PopulationStatistics | None = None,
+    cloud_covariance: float = 1.0,
 ) -> Tensor:
     """Score every brain pixel by its Mahalanobis distance to the cloud of reconstructions.
 
@@ -46,7 +56,13 @@ def mahalanobis_map(
     - `conditional`: |Σ⁻¹d| / √diag(Σ⁻¹), the standardised error of each pixel given all the others;
     - `diagonal`: |d| / √diag(Σ), without covariances.
 
-    All are exact (Woodbury identity and the K×K eigenproblem of XXᵀ), in O(P K²) time and O(P K) memory.
+    With the statistics of a population (mean m, spread σ and r components B of the residual in healthy subjects), d is
+    the image less the mean of the reconstructions and m, and Σ = w XᵀX/(K − 1) + BBᵀ + D with D = diag(σ² − diag BBᵀ) +
+    λ I, so that r moves variance from each pixel to what pixels share. X and B are then rows of one factor and all is
+    divided by √D before: the scores are the same but for `whitened`, which becomes |Σ'^(−1/2) D^(−1/2) d| with Σ' =
+    D^(−1/2) Σ D^(−1/2); its squares sum to dᵀΣ⁻¹d as before.
+
+    All are exact (Woodbury identity and an eigenproblem of K + r rows), in O(P (K + r)²) time and O(P (K + r)) memory.
 
     Args:
         image: `[S, H, W]`, any real dtype and intensity unit.
@@ -58,6 +74,8 @@ def mahalanobis_map(
         regularization: λ > 0 in squared intensity units; used by the shrinkage fixed alone, ignored by the others.
         shrinkage: fixed is Σ = XᵀX/(K − 1) + λ I (the paper); ledoit_wolf and oas are scikit-learn's
             (1 − ρ) S + ρ tr(S)/P I with S = XᵀX/K and ρ estimated for each extent.
+        population: statistics of healthy subjects at the places of this brain (`fit_to_brain`); None for the paper's Σ.
+        cloud_covariance: w >= 0, weight of the cloud's covariance; 1 is the paper's, 0 leaves it out.
 
     Returns:
         `[S, H, W]`, >= 0 (or NaN, `reference` only), dimensionless, zero outside the mask; in the wider dtype of image
@@ -68,9 +86,9 @@ def mahalanobis_map(
 
     Raises:
         InputError: for an unknown name, a shape mismatch, K < 2, a NaN or infinity anywhere in the input, values whose
-            squares overflow, a mask without any brain, an even window, λ <= 0, and with ledoit_wolf or oas a cloud
-            without variance or with ρ = 0 (always so for ledoit_wolf at K = 2, where the two centred draws are each
-            other's negative).
+            squares overflow, a mask without any brain, an even window, λ <= 0, w < 0, statistics of another shape, and
+            with ledoit_wolf or oas a w other than 1, statistics, a cloud without variance or with ρ = 0 (always so for
+            ledoit_wolf at K = 2, where the two centred draws are each other's negative).
 
     References:
         Behrendt et al. 2024, doi:10.1007/978-3-031-72120-5_37.
@@ -79,6 +97,7 @@ def mahalanobis_map(
     shrinkage = check_choice(Shrinkage, shrinkage, "shrinkage")
     check_odd(window, "window")
     _check_cloud(image, reconstructions, brain_mask)
+    _check_extended(population, cloud_covariance, shrinkage, image)
     dtype = torch.promote_types(torch.promote_types(image.dtype, reconstructions.dtype), torch.float32)
     with _without_autocast(image.device.type):
         mask = (brain_mask != 0).flatten(1).to(dtype)
@@ -90,10 +109,20 @@ def mahalanobis_map(
         if not bool(torch.isfinite(mean.sum())):  # finds in one pass over P values what would take one over K·P
             check_finite(reconstructions=reconstructions)
         difference = (image.to(dtype).flatten(1) - mean) * mask
-        deviations = torch.addcmul(-mean * mask, cloud, mask).transpose(0, 1)  # (r − mean) · mask in one pass
-        covariance = cloud_covariance(
+        if population is None:
+            deviations = torch.addcmul(-mean * mask, cloud, mask).transpose(0, 1)  # (r − mean) · mask in one pass
+            if cloud_covariance != 1:
+                deviations = deviations * cloud_covariance**0.5
+        else:
+            check_positive(regularization, "regularization")
+            difference, deviations = _standardized(
+                population, difference, cloud, mean, mask, regularization=regularization, weight=cloud_covariance
+            )
+            regularization = 1.0  # all is divided by √D
+        covariance = factorise_covariance(
             deviations,
             num_pixels,
+            num_draws=len(cloud),
             mean_square_sum=(mean.square() * mask).sum(dim=1),
             extent=extent,
             window=window,
@@ -114,6 +143,41 @@ def _check_cloud(image: Tensor, reconstructions: Tensor, brain_mask: Tensor) -> 
         raise InputError(f"`reconstructions` must hold at least 2 draws (K >= 2), got K = {reconstructions.shape[0]}")
     check_volumes(image=image, brain_mask=brain_mask, **{"reconstructions[0]": reconstructions[0]})
     check_finite(image=image, brain_mask=brain_mask)
+
+
+def _check_extended(
+    population: PopulationStatistics | None, cloud_covariance: float, shrinkage: Shrinkage, image: Tensor
+) -> None:
+    """Raise `InputError` for statistics of another grid, a negative weight, and a shrinkage that serves neither."""
+    check_non_negative(cloud_covariance, "cloud_covariance")
+    if population is not None:
+        check_volumes(**{"image": image, "population.mean": population.mean})
+    if shrinkage is not Shrinkage.FIXED and (population is not None or cloud_covariance != 1):
+        where = "with population statistics or a `cloud_covariance` other than 1"
+        raise InputError(f"`shrinkage` must be fixed {where}, got {shrinkage}")
+
+
+def _standardized(
+    population: PopulationStatistics,
+    difference: Tensor,
+    cloud: Tensor,
+    mean: Tensor,
+    mask: Tensor,
+    *,
+    regularization: float,
+    weight: float,
+) -> tuple[Tensor, Tensor]:
+    """Return d/√D `[S, P]`, and the rows √w X/√D and √(K − 1) Bᵀ/√D `[S, K + r, P]`, all zero outside the mask."""
+    variance = population.specific_variance().to(difference).flatten(1)
+    scale = mask / (variance + regularization).sqrt()
+    parts = []
+    if weight:
+        cloud_scale = scale * weight**0.5
+        parts.append(torch.addcmul(-mean * cloud_scale, cloud, cloud_scale))
+    if len(population.components):
+        parts.append(population.components.to(difference).flatten(2) * (scale * (len(cloud) - 1) ** 0.5))
+    rows = torch.cat(parts) if parts else cloud.new_zeros(1, *difference.shape)
+    return (difference - population.mean.to(difference).flatten(1)) * scale, rows.transpose(0, 1)
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:

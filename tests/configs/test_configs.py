@@ -68,10 +68,10 @@ def test_each_workflow_has_every_required_id_of_monai(root: Path, name: str, pro
     assert [key for key in required if key not in parser] == []
 
 
-@pytest.mark.parametrize("name", ["train", "pretrain"])
-def test_a_run_shorter_than_the_validation_interval_is_validated(root: Path, name: str) -> None:
+@pytest.mark.parametrize("overlays", [(), ("pretrain",)])
+def test_a_run_shorter_than_the_validation_interval_is_validated(root: Path, overlays: tuple[str, ...]) -> None:
     parser = ConfigParser()
-    parser.read_config(str(root / "bundle" / "configs" / f"{name}.yaml"))
+    parser.read_config([str(root / "bundle" / "configs" / f"{name}.yaml") for name in ("train", *overlays)])
     parser.update({"max_epochs": 3, "val_interval": 5})
     handlers = [item for item in parser["train#handlers"] if item["_target_"] == "ValidationHandler"]
     assert len(handlers) == 1

@@ -174,7 +174,7 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, s
         ({"memory_budget_mb": 0}, "`memory_budget_mb` must be positive, got 0"),
         ({"outputs": ["map"]}, r"`outputs` must be some of \['anomaly_map', .*, got \['map'\]"),
         ({"outputs": []}, r"`outputs` must be some of .*, got \[\]"),
-        ({"k": 10, "scores": 1}, r"options must be some of \['erosion', .*, got \['k', 'scores'\]"),
+        ({"k": 10, "scores": 1}, r"options must be some of \['cloud_covariance', .*, got \['k', 'scores'\]"),
         ({"score": "dense"}, "`score` must be one of reference, whitened, conditional, diagonal, got 'dense'"),
         ({"extent": "brain"}, "`extent` must be one of slice, window, volume, got 'brain'"),
         ({"shrinkage": "none"}, "`shrinkage` must be one of fixed, ledoit_wolf, oas, got 'none'"),

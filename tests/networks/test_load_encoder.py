@@ -24,8 +24,8 @@ def build(root: Path, name: str, key: str, *overlays: str, **overrides: object) 
 
 @pytest.fixture
 def saved(root: Path, tmp_path: Path) -> Path:
-    """The encoder that pretrain.yaml trains, with random weights, as it is saved."""
-    autoencoder = build(root, "pretrain", "autoencoder")
+    """The encoder that pretraining trains, with random weights, as it is saved."""
+    autoencoder = build(root, "train", "autoencoder", "pretrain")
     encoder = randomize(autoencoder, 3).sparse_encoder.encoder
     torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
     return tmp_path / "encoder.pt"
@@ -47,7 +47,7 @@ def test_the_pretrained_encoder_fits_the_network_of_train_yaml_exactly(root, sav
 
 
 def test_the_reference_overlay_serves_pretraining_and_training(root, tmp_path):
-    encoder = build(root, "pretrain", "network_def#encoder", "network_reference")
+    encoder = build(root, "train", "network_def#encoder", "pretrain", "network_reference")
     autoencoder = MaskedAutoencoder(encoder)
     assert autoencoder.sparse_encoder.channels == (256, 512, 1024, 2048)
     assert autoencoder.decoder.densify[0].projection.out_channels == 512

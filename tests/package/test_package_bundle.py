@@ -94,9 +94,9 @@ def test_a_stray_scan_is_refused(copy: Path) -> None:
         bundle_files(copy)
 
 
-def test_healthy_errors_stay_on_the_machine_where_they_were_measured(copy: Path) -> None:
-    (copy / "models" / "healthy_error_t1.nii.gz").write_bytes(b"errors")
-    assert not [name for name in bundle_files(copy) if "healthy_error" in name and name.startswith("models/")]
+def test_population_statistics_are_parameters_and_go_along(copy: Path) -> None:
+    (copy / "models" / "population_t1.pt").write_bytes(b"statistics")
+    assert bundle_files(copy)["models/population_t1.pt"] == b"statistics"
 
 
 @pytest.mark.parametrize(("name", "message"), [("LICENSE", "no LICENSE"), ("docs", "no folder docs")])

@@ -158,7 +158,7 @@ def test_a_row_is_what_the_inferer_gives(
     parser = bundle_parser(paths["overlay"])
     network = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(paths["checkpoint"], weights_only=True))
-    no_options = {"map", "healthy_error", "checkpoint", "network_config", "autocast_dtype"}
+    no_options = {"map", "checkpoint", "network_config", "autocast_dtype"}
     fields = {key: value for key, value in setting.values.items() if key not in no_options}
     inferer = MahalanobisInferer(
         parser.get_parsed_content("scheduler"), outputs=[setting.values["map"]], progress=False, **fields

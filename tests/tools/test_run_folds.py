@@ -139,7 +139,7 @@ def test_a_pretrained_encoder_and_another_run_stand_in_one_table(commands, tmp_p
         others={"plain": str(tmp_path / "plain")}, label="SparK",
     )  # fmt: skip
     assert commands[-2][2]["encoder_path"] == str(tmp_path / "encoder0.pt")
-    assert (commands[-2][1], commands[-1][1][-1]) == (["train", "paper"], "paper_evaluate")
+    assert (commands[-2][1], commands[-1][1][-1]) == (["train", "network_reference", "paper"], "paper_evaluate")
     text = (tmp_path / "spark" / "table.md").read_text()
     assert "plain: anomaly_map" in text
     assert "SparK: anomaly_map" in text
@@ -151,7 +151,7 @@ def test_encoders_are_pretrained_once_before_the_trainings(commands, tmp_path):
         run_folds(str(out), folds=[0, 1], pretrain=True, paper=True, train_datasets="A", pretrain_options={"max_epochs": 2})
     assert [Path(options["output_dir"]).name for _, _, options in commands[:3]] == ["pretrain", "train", "evaluate"]
     before, train = commands[0], commands[1]
-    assert before[1] == ["pretrain", "network_reference"]
+    assert before[1] == ["train", "pretrain", "network_reference"]
     assert (before[2]["max_epochs"], before[2]["fold"], before[2]["datasets"]) == (2, 0, ["A"])
     assert train[2]["encoder_path"] == str(out / "fold0" / "pretrain" / "encoder.pt")
     assert "max_epochs" not in train[2]

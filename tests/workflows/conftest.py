@@ -50,10 +50,10 @@ def run_command(root: Path, *arguments: str, launcher: tuple[str, ...] = (), **o
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def check_refusal(config: Path, folder: Path, message: str, **options: object) -> None:
+def check_refusal(config: Path | list[str], folder: Path, message: str, **options: object) -> None:
     """Check that a training with these options fails for the reason that `message` matches, and leaves no weights."""
     with pytest.raises((RuntimeError, ValueError)) as caught:
-        monai.bundle.run("training", config_file=str(config), output_dir=str(folder / "run"), **options)
+        monai.bundle.run("training", config_file=config if isinstance(config, list) else str(config), output_dir=str(folder / "run"), **options)
     assert re.search(message, str(reason(caught.value)))
     assert not list(folder.rglob("*.pt"))
 

@@ -95,7 +95,7 @@ def test_the_paper_preset_evaluates(root: Path, published: Path, weights: Path, 
     small |= {"network_def#encoder#layers": [1, 1, 1, 1], "network_def#encoder#num_classes": 128}
     options = {"dataset_dir": str(published), "checkpoint": str(weights), "output_dir": str(tmp_path)}
     options |= {"datasets": ["MSLUB"], "best_dice_search": "greedy"}
-    configs = _configs(root, "experiment", "paper_evaluate")
+    configs = _configs(root, "experiment", "network_reference", "paper_evaluate")
     monai.bundle.run(config_file=configs, modality="t1", **options, **{**FAST, **small, "erosion": 0, "median_size": 0})
     summary = json.loads((tmp_path / "test" / "summary.json").read_text())
     assert summary["best_dice_search"] == "greedy"
@@ -155,7 +155,7 @@ def test_the_chain_from_pretraining_to_the_table_and_a_comparison(published: Pat
 def test_the_paper_preset_trains(root: Path, published: Path, tmp_path: Path) -> None:
     small = {"network_def#unet#num_res_blocks": 1, "network_def#encoder#layers": [1, 1, 1, 1], "network_def#encoder#block": "basic"}
     options = {**TINY_NETWORK, **small, "max_epochs": 1, "num_workers": 0}
-    configs = "['bundle/configs/train.yaml','bundle/configs/paper.yaml']"
+    configs = "['bundle/configs/train.yaml','bundle/configs/network_reference.yaml','bundle/configs/paper.yaml']"
     done = run_command(root, "training", config_file=configs, dataset_dir=published, output_dir=tmp_path, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "model.pt").is_file()

@@ -16,7 +16,7 @@ from scripts.errors import reason
 
 from .conftest import TINY_TRAINING, check_refusal, run_command
 
-CONFIG = "bundle/configs/pretrain.yaml"
+CONFIGS = "'bundle/configs/train.yaml','bundle/configs/pretrain.yaml'"
 TINY = {
     "datasets": ["IXI"],
     "grid_size": [64, 64, 16],
@@ -32,10 +32,14 @@ TINY = {
 Pretrained = tuple[Path, subprocess.CompletedProcess]
 
 
+def _paths(root: Path) -> list[str]:
+    return [str(root / "bundle" / "configs" / name) for name in ("train.yaml", "pretrain.yaml")]
+
+
 @pytest.fixture(scope="module")
 def pretrained(root: Path, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     folder = tmp_path_factory.mktemp("pretrained")
-    done = run_command(root, "training", config_file=CONFIG, dataset_dir=tree, output_dir=folder, **TINY)
+    done = run_command(root, "training", config_file=f"[{CONFIGS}]", dataset_dir=tree, output_dir=folder, **TINY)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done
 
@@ -58,7 +62,7 @@ def test_pretraining_leaves_the_best_encoder_a_checkpoint_curves_and_a_picture(p
 def test_resuming_goes_on_where_the_run_stopped(root: Path, tree: Path, pretrained: Pretrained, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes((pretrained[0] / "checkpoint.pt").read_bytes())
     options = {**TINY, "max_epochs": 3, "resume": True}
-    monai.bundle.run("training", config_file=str(root / CONFIG), dataset_dir=str(tree), output_dir=str(tmp_path), **options)
+    monai.bundle.run("training", config_file=_paths(root), dataset_dir=str(tree), output_dir=str(tmp_path), **options)
     before = torch.load(pretrained[0] / "checkpoint.pt", weights_only=True)
     after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert after["trainer"]["iteration"] == before["trainer"]["iteration"] // 2 * 3
@@ -85,7 +89,7 @@ def test_training_starts_from_the_encoder_also_beside_other_weights(
 
 
 def test_two_processes_pretrain_one_encoder(root: Path, tree: Path, tmp_path: Path) -> None:
-    configs = f"['{CONFIG}','bundle/configs/multi_gpu_pretrain.yaml']"
+    configs = f"[{CONFIGS},'bundle/configs/multi_gpu_pretrain.yaml']"
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     done = run_command(
         root, "training", launcher=launcher, config_file=configs, dataset_dir=tree, output_dir=tmp_path, **TINY | {"max_epochs": 1}
@@ -113,7 +117,7 @@ def test_two_processes_pretrain_one_encoder(root: Path, tree: Path, tmp_path: Pa
 def test_wrong_options_say_what_is_wrong_and_leave_nothing(
     root: Path, tree: Path, tmp_path: Path, overrides: dict, message: str
 ) -> None:
-    check_refusal(root / CONFIG, tmp_path, message, dataset_dir=str(tree), **TINY | overrides)
+    check_refusal(_paths(root), tmp_path, message, dataset_dir=str(tree), **TINY | overrides)
 
 
 def test_an_encoder_of_another_size_ends_training_with_what_does_not_fit(

@@ -12,9 +12,9 @@ from monai.networks.schedulers import Scheduler
 from tqdm import tqdm
 
 from scripts.errors import InputError
-from scripts.inferers import HealthyErrors
+from scripts.inferers import PopulationFiles
 from scripts.networks import ModalityWeights
-from scripts.ops import HealthyError
+from scripts.ops import PopulationStatistics
 from scripts.options import usable_device
 from tools.ablation.cache import AblationCache, digest_of
 from tools.ablation.cases import AblationCase
@@ -32,7 +32,7 @@ class _Network:
     module: torch.nn.Module
     scheduler: Scheduler
     about: Mapping[str, Any]
-    errors: HealthyErrors
+    populations: PopulationFiles
 
 
 class Rebuilder:
@@ -81,8 +81,8 @@ class Rebuilder:
             folder = parser.get_parsed_content("model_dir")
             weights = ModalityWeights(module, folder, checkpoint=chosen["checkpoint"]).use(self.modality)
             about = {"weights": weights["sha256"], **{part: parser[part] for part in _NETWORK_PARTS}}
-            errors = HealthyErrors(folder)
-            self._networks[key] = _Network(module, parser.get_parsed_content("scheduler"), about, errors)
+            populations = PopulationFiles(folder)
+            self._networks[key] = _Network(module, parser.get_parsed_content("scheduler"), about, populations)
         return self._networks[key]
 
     def _about(self, setting: Setting, timestep: int | list[int]) -> dict[str, Any]:
@@ -93,14 +93,18 @@ class Rebuilder:
         """Return the key of a setting's reconstructions, whatever their number."""
         return digest_of(self._about(setting, setting.values["timestep"]))
 
-    def healthy_error(self, setting: Setting, case: AblationCase) -> HealthyError | None:
-        """Return the healthy errors of a setting's network on the grid of a case, None where the setting has none."""
-        if not setting.values["healthy_error"]:
+    def population(self, setting: Setting, case: AblationCase) -> PopulationStatistics | None:
+        """Return the population of a setting's network on the grid of a case, None where the setting has none."""
+        if not setting.values["population"]:
             return None
         network = self._network(setting)
         slices, *plane = case.image.shape
-        shape = (*plane, slices)
-        return network.errors.of(self.modality, weights_sha256=network.about["weights"], shape=shape)
+        return network.populations.of(
+            self.modality,
+            weights_sha256=network.about["weights"],
+            shape=(*plane, slices),
+            num_components=setting.values["population_components"],
+        )
 
     def _parts(self, setting: Setting) -> list[str] | None:
         """Return the keys of a mixture's single timesteps, None for a single timestep."""

@@ -24,7 +24,7 @@ from scripts.inferers import Polarity, ScoreMaps
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.voxel_scores import pooled_voxel_scores
-from scripts.ops import HealthyError
+from scripts.ops import PopulationStatistics
 from tools.ablation import cases
 from tools.ablation.cache import AblationCache, digest_of
 from tools.ablation.cases import AblationCase
@@ -32,13 +32,17 @@ from tools.ablation.settings import MAP_KEYS, Setting
 
 __all__ = ["AblationRow", "RowMaker", "score_map"]
 
+logger = logging.getLogger(__name__)
+Load = Callable[[Setting, AblationCase], torch.Tensor]
+Population = Callable[[Setting, AblationCase], PopulationStatistics | None]
+
 
 def score_map(
     case: AblationCase,
     reconstructions: torch.Tensor,
     setting: Setting,
     polarity: Polarity,
-    healthy_error: HealthyError | None = None,
+    population: PopulationStatistics | None = None,
 ) -> torch.Tensor:
     """Return the map of a case with one setting, as the inferer makes it.
 
@@ -47,19 +51,14 @@ def score_map(
         reconstructions: [K, S, H, W] in [0, 1].
         setting: what to compute.
         polarity: of the lesions, for the map `intensity`.
-        healthy_error: of the network, for a setting that uses it.
+        population: statistics of healthy subjects, for a setting that uses them.
 
     Returns:
         [S, H, W] float32, at least 0, higher is more anomalous, zero outside the brain mask.
     """
     options = setting.map_options(polarity=polarity)
-    maps = ScoreMaps(case.image, reconstructions, case.brain_mask, options, healthy_error)
+    maps = ScoreMaps(case.image, reconstructions, case.brain_mask, options, population)
     return maps.get(setting.values["map"]).float()
-
-
-logger = logging.getLogger(__name__)
-Load = Callable[[Setting, AblationCase], torch.Tensor]
-Errors = Callable[[Setting, AblationCase], HealthyError | None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class RowMaker:
         healthy: without.
         load: returns the reconstructions of a case with a setting.
         source: returns the key of a setting's reconstructions.
-        healthy_error: returns the healthy errors of a setting's network for a case, if any.
+        population: returns the statistics of healthy subjects of a setting's network for a case, if any.
         cache: keeps finished rows; a row is used again while settings, weights, cases and the code of the maps and
             metrics are the same.
         polarity: of the lesions, for the map `intensity`.
@@ -123,18 +122,18 @@ class RowMaker:
         source: Callable[[Setting], str],
         cache: AblationCache,
         polarity: Polarity,
-        healthy_error: Errors = lambda setting, case: None,
+        population: Population = lambda setting, case: None,
     ) -> None:
         self.cases, self.healthy = list(cases), list(healthy)
         self.load, self.source, self.cache, self.polarity = load, source, cache, polarity
-        self.healthy_error = healthy_error
+        self.population = population
         self._code = _code_digest()
 
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
         """Return the rows by name of the setting, each computed or found.
 
-        A setting that the maps refuse (an estimated shrinkage of two draws, say, or healthy errors that nobody has
-        measured) gets a row without figures, unless it is the first one, the base.
+        A setting that the maps refuse (an estimated shrinkage of two draws, say, or population statistics that nobody
+        has measured) gets a row without figures, unless it is the first one, the base.
 
         Raises:
             InputError: if the base cannot be computed.
@@ -173,7 +172,7 @@ class RowMaker:
                 "polarity": self.polarity,
                 "cases": [(case.digest, case.label_digest) for case in self.cases],
                 "healthy": [case.digest for case in self.healthy],
-                "healthy_error": _digest(self.healthy_error(setting, self.cases[0])),
+                "population": _digest(self.population(setting, self.cases[0])),
                 "code": self._code,
             }
         )
@@ -182,7 +181,7 @@ class RowMaker:
         """Return the map and the seconds that it took."""
         reconstructions = self.load(setting, case)
         start = time.perf_counter()
-        found = score_map(case, reconstructions, setting, self.polarity, self.healthy_error(setting, case))
+        found = score_map(case, reconstructions, setting, self.polarity, self.population(setting, case))
         return found.numpy(), time.perf_counter() - start
 
     def _compute(self, setting: Setting) -> AblationRow:
@@ -229,11 +228,12 @@ def _code_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _digest(error: HealthyError | None) -> str | None:
-    """Return the SHA-256 of the healthy errors."""
-    if error is None:
+def _digest(population: PopulationStatistics | None) -> str | None:
+    """Return the SHA-256 of the statistics."""
+    if population is None:
         return None
-    return hashlib.sha256(error.mean.numpy().tobytes() + error.std.numpy().tobytes()).hexdigest()
+    parts = (population.mean, population.std, population.components)
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
 
 def _with_nan(value: Any) -> Any:

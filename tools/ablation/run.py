@@ -111,7 +111,7 @@ def ablation(
     rebuilder.make_missing([*lesion, *normal])
     maker = RowMaker(
         lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity,
-        healthy_error=rebuilder.healthy_error,
+        population=rebuilder.population,
     )
     rows = maker.make(settings.settings, progress=shown)
     table = table_rows(settings, rows, num_bootstrap=num_bootstrap)

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-_NOT_OPTIONS = ("map", "healthy_error")  # of `MapOptions`
+_NOT_OPTIONS = ("map",)  # of `MapOptions`
 
 
 def _whole(value: Any) -> int:
@@ -98,7 +98,9 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "shrinkage": _text,
     "residual": _text,
     "min_max": flag,
-    "healthy_error": flag,
+    "population": flag,  # statistics of healthy subjects in the covariance
+    "population_components": _whole,
+    "cloud_covariance": _number,
     "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
     "smoothing_sigma": _number,
     "median_size": _whole,
@@ -240,4 +242,4 @@ def _defaults() -> dict[str, Any]:
             continue
         factory = field.default_factory
         found[field.name] = field.default if factory is dataclasses.MISSING else factory()
-    return found | {"healthy_error": False}
+    return found

@@ -69,8 +69,6 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "models": frozenset({".pt", ".ts", ".json"}),
     "scripts": frozenset({".py", ".html", ".css", ".js", ".json", ".md", ".txt", ""}),  # no suffix: a LICENSE
 }
-# made by healthy_error.yaml from somebody's scans: these stay where they were made
-MODEL_VOLUMES = re.compile(r"models/healthy_error_\w+\.nii\.gz")
 CACHES = frozenset({"__pycache__"})
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})
 # a project may lie right under one of these, which say nothing about a machine
@@ -96,8 +94,6 @@ def bundle_files(root: str | Path | None = None) -> dict[str, bytes]:
             raise InputError(f"the bundle has no folder {name}", path=folder)
         for path in _walk(folder / name):
             inside = path.relative_to(folder).as_posix()
-            if MODEL_VOLUMES.fullmatch(inside):
-                continue
             if path.suffix not in suffixes:
                 raise InputError(
                     f"a file of this kind does not belong into {name}/ of a bundle",
