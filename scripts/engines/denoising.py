@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,14 +16,17 @@ __all__ = ["DenoisingPrepareBatch"]
 class DenoisingPrepareBatch(DiffusionPrepareBatch):
     """Noise slices for a network that predicts the clean slice and is conditioned on it.
 
-    The batch's `image` [B, 1, H, W] in [0, 1] becomes input and target in [−1, 1]; MONAI's `DiffusionInferer` adds the
-    noise. For training, noise and timesteps are new in every call and follow torch's global seed; for validation, give
-    `timestep` and `seed`, and every call noises the same positions of a batch alike.
+    The batch's `image` [B, 1, H, W] in [0, 1] becomes the input in [−1, 1], to which MONAI's `DiffusionInferer` adds
+    the noise, and the condition; the target is `healthy` where the batch has it (`RandAnomalyd`), else the image. For
+    training, noise and timesteps are new in every call and follow torch's global seed; for validation, give `timestep`
+    and `seed`, and every call noises the same positions of a batch alike.
 
     Args:
         num_train_timesteps: timesteps are drawn from 0 to this − 1.
         noise: `simplex` or `gaussian`.
         timestep: one fixed timestep instead of random ones.
+        timestep_range: first and last timestep that is drawn; None for all. What inference never uses need not be
+            learnt.
         seed: one fixed noise seed instead of random ones.
         shared_noise: one field for all slices of a call, as the paper has it, instead of one each.
         octaves: octaves of the simplex noise.
@@ -39,6 +43,7 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         *,
         noise: NoiseKind | str = NoiseKind.SIMPLEX,
         timestep: int | None = None,
+        timestep_range: Sequence[int] | None = None,
         seed: int | None = None,
         shared_noise: bool = False,
         octaves: int = 6,
@@ -50,6 +55,12 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
             raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {noise!r}.")
         if timestep is not None and not 0 <= timestep < num_train_timesteps:
             raise ValueError(f"`timestep` must be from 0 to {num_train_timesteps - 1}, got {timestep}.")
+        low, high = timestep_range or (0, num_train_timesteps - 1)
+        if not 0 <= low <= high < num_train_timesteps:
+            raise ValueError(
+                f"`timestep_range` must be two timesteps from 0 to {num_train_timesteps - 1}, got {timestep_range}."
+            )
+        self.timestep_range = (int(low), int(high))
         self.noise = NoiseKind(noise)
         self.timestep = timestep
         self.seed = seed
@@ -66,7 +77,8 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
     def get_timesteps(self, images: torch.Tensor) -> torch.Tensor:
         """Return the timesteps [B]."""
         if self.timestep is None:
-            return super().get_timesteps(images)
+            low, high = self.timestep_range
+            return torch.randint(low, high + 1, (images.shape[0],), device=images.device).long()
         return torch.full((images.shape[0],), self.timestep, dtype=torch.long, device=images.device)
 
     def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -83,4 +95,6 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         """Return input, target, no arguments, and noise, timesteps and condition as keyword arguments."""
         scaled = {**batchdata, "image": batchdata["image"] * 2 - 1}
         images, target, args, infer_kwargs = super().__call__(scaled, device, non_blocking, **kwargs)
+        if "healthy" in batchdata:
+            target = (batchdata["healthy"] * 2 - 1).to(device=images.device, non_blocking=non_blocking)
         return images, target, args, {**infer_kwargs, "condition": images}

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from monai.engines import IterationEvents
 
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
-from scripts.metrics.conformal import conformal_p_value
+from scripts.metrics.conformal import largest_p_value
 from scripts.networks import ModalityWeights
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
-from scripts.results import result_path
+from scripts.results import remove_result, result_path
 from scripts.results.lesions import lesion_table
 from scripts.results.provenance import versions
 from scripts.scans.notes import read_notes
@@ -30,7 +31,7 @@ __all__ = ["NOTICE", "ScanResult", "scan_facts"]
 
 logger = logging.getLogger(__name__)
 NOTICE = "Research software; not a medical device. Not for diagnosis."
-_APART = ("quality", "seconds")
+_APART = ("quality", "seconds", "input_sha256")
 
 
 def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "modality": str(item["modality"]),
+        "input_sha256": notes.get("input_sha256"),
         "quality": notes.get("quality"),
         "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
         "versions": versions(),
@@ -107,6 +109,8 @@ class ScanResult:
 
     def _write(self, item: Mapping[str, Any]) -> dict[str, Any]:
         writing = time.perf_counter()
+        # Without result.json first, a run that ends here would leave new images beside an old result.
+        remove_result(self.output_dir, item)
         files = {}
         for name in self.save:
             path = result_path(self.output_dir, item, name)
@@ -131,6 +135,12 @@ class ScanResult:
         write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
         return result
 
+    def wanted_files(self, item: Mapping[str, Any]) -> list[Path]:
+        """Return the files of a scan's result, apart from `result.json`."""
+        files = [result_path(self.output_dir, item, name) for name in self.save]
+        files += [result_path(self.output_dir, item, "panel", suffix=".png")] if self.picture else []
+        return files + ([result_path(self.output_dir, item, "report", suffix=".html")] if self.report else [])
+
     def describe(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a finished scan, as in `result.json`, before its files and times are known.
 
@@ -150,13 +160,14 @@ class ScanResult:
         modality, weights = facts["modality"], self.weights.use(facts["modality"])
         score = float(item["anomaly_score"])
         healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
+        groups = self.operating_points.healthy_groups(modality, weights_sha256=weights["sha256"])
         return {
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
-            "input": str(item["image"].meta.get("filename_or_obj", "")),
+            "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
-            "p_value": conformal_p_value(score, healthy) if healthy else None,
+            "p_value": largest_p_value(score, groups) if groups else None,
             "num_healthy_scans": len(healthy),
             "threshold": self.operating_points.values[modality],
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),

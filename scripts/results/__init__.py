@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scripts.results.files import relative_link, result_path, write_dataset_description
+from scripts.results.files import relative_link, remove_result, result_path, write_dataset_description
 
-__all__ = ["relative_link", "result_path", "write_dataset_description"]
+__all__ = ["relative_link", "remove_result", "result_path", "write_dataset_description"]

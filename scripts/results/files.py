@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from scripts.files import replacing
 
-__all__ = ["relative_link", "result_path", "write_dataset_description"]
+__all__ = ["relative_link", "remove_result", "result_path", "write_dataset_description"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ _BIDS_NAMES = {
     "panel": "desc-anomaly_panel",
 }
 _IMAGE_SUFFIX = ".nii.gz"
+_OTHER_SUFFIXES = {"result": ".json", "report": ".html", "quality": ".png", "mosaic": ".png", "panel": ".png"}
 
 
 def result_path(
@@ -61,6 +62,20 @@ def result_path(
     if space:
         return folder / f"{item['stem']}_space-{space}_{_BIDS_NAMES[name].format(suffix=space)}{suffix}"
     return folder / (f"{item['stem']}_{name}{suffix}" if suffix == _IMAGE_SUFFIX else f"{name}{suffix}")
+
+
+def remove_result(output_dir: str | os.PathLike[str], item: Mapping[Any, Any]) -> None:
+    """Remove the files of an earlier result of a scan, `result.json` first: without it the rest is no result.
+
+    Args:
+        output_dir: folder of all results.
+        item: a scan, as for `result_path`.
+
+    Raises:
+        OSError: if a file cannot be removed.
+    """
+    for name in ("result", *(other for other in _BIDS_NAMES if other != "result")):
+        result_path(output_dir, item, name, suffix=_OTHER_SUFFIXES.get(name, _IMAGE_SUFFIX)).unlink(missing_ok=True)
 
 
 def relative_link(target: str | os.PathLike[str], *, start: str | os.PathLike[str]) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from scripts.paths import bundle_root
 
-__all__ = ["bundle_version", "portable_command", "versions"]
+__all__ = ["BUNDLE", "bundle_version", "portable_command", "versions"]
 
+BUNDLE = "brain_mri_anomaly_segmentation"
 _PACKAGES = (
     "torch",
     "monai",
@@ -35,7 +36,7 @@ def bundle_version() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of the bundle, Python and the packages that a result depends on, as far as installed."""
-    found = {"brain_mri_anomaly_segmentation": bundle_version(), "python": platform.python_version()}
+    found = {BUNDLE: bundle_version(), "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

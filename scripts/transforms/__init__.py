@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.transforms.anomalies import RandAnomalyd
 from scripts.transforms.bias_correction import CorrectBiasd
 from scripts.transforms.carried import CarryInMetad, carried
 from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
@@ -10,7 +11,9 @@ from scripts.transforms.ghosting import RandGhostingd, add_ghosts
 from scripts.transforms.intensity import ScaleByMaskPercentilesd
 from scripts.transforms.load_scan import LoadScansd
 from scripts.transforms.named_steps import NamedSteps
+from scripts.transforms.normalize_scan import NormalizeScansd
 from scripts.transforms.outputs import ReloadOriginald, SplitOutputsd
+from scripts.transforms.scanner import RandBrainEdged, RandBrainNoised, RandT2LikeContrastd
 from scripts.transforms.score_scan import ScoreScand
 from scripts.transforms.set_modality import SetModalityd
 from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slices
@@ -26,8 +29,13 @@ __all__ = [
     "GridCenter",
     "LoadScansd",
     "NamedSteps",
+    "NormalizeScansd",
+    "RandAnomalyd",
     "RandAxialSliced",
+    "RandBrainEdged",
+    "RandBrainNoised",
     "RandGhostingd",
+    "RandT2LikeContrastd",
     "ReloadOriginald",
     "ScaleByMaskPercentilesd",
     "ScoreScand",

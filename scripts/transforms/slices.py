@@ -8,6 +8,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable
 
+from scripts.errors import InputError
+
 __all__ = ["AxialSlicesd", "RandAxialSliced", "brain_slices"]
 
 
@@ -33,20 +35,46 @@ class RandAxialSliced(Randomizable, MapTransform):
         keys: volumes on one grid.
         mask_key: the brain mask.
         min_share: the least share of the slice's pixels that must be brain.
+        thick_prob: probability of averaging neighbouring slices of what is no mask, as thick-slice scans do.
+        max_thickness: largest number of slices that are averaged.
+
+    Raises:
+        InputError: if `thick_prob` or `max_thickness` is out of range.
     """
 
-    def __init__(self, keys: KeysCollection, *, mask_key: str = "brain_mask", min_share: float = 0.02) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        mask_key: str = "brain_mask",
+        min_share: float = 0.02,
+        thick_prob: float = 0.0,
+        max_thickness: int = 3,
+    ) -> None:
         super().__init__(keys)
+        if not 0 <= thick_prob <= 1:
+            raise InputError(f"`thick_prob` must be from 0 to 1, got {thick_prob!r}")
+        if isinstance(max_thickness, bool) or not isinstance(max_thickness, int) or max_thickness < 1:
+            raise InputError(f"`max_thickness` must be a whole number from 1 on, got {max_thickness!r}")
         self.mask_key = mask_key
         self.min_share = min_share
+        self.thick_prob, self.max_thickness = thick_prob, max_thickness
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with slices."""
         result = dict(data)
-        candidates = brain_slices(result[self.mask_key], min_share=self.min_share)
+        mask = result[self.mask_key]
+        candidates = brain_slices(mask, min_share=self.min_share)
         index = int(candidates[self.R.randint(len(candidates))])
+        thick = self.thick_prob > 0 and self.R.uniform() < self.thick_prob
+        count = int(self.R.randint(2, self.max_thickness + 1)) if thick and self.max_thickness > 1 else 1
+        first = max(0, index - count // 2)
+        inside = mask[..., index] > 0
         for key in self.key_iterator(result):
-            result[key] = result[key][..., index].clone()
+            if key == self.mask_key or count == 1:
+                result[key] = result[key][..., index].clone()
+            else:
+                result[key] = result[key][..., first : first + count].mean(dim=-1) * inside
         return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -24,46 +23,22 @@ from scripts.report.index_page import write_index_page, write_summary
 from scripts.report.quality_picture import draw_quality_picture
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
-from scripts.results import relative_link, result_path, write_dataset_description
+from scripts.results import relative_link, remove_result, result_path, write_dataset_description
 from scripts.results.provenance import bundle_version
 from scripts.scans.volume import as_volume, grid_of, original_scan
+from scripts.workflows.finished import finished_result, with_checksums
 
-__all__ = ["Cohort", "finished_result", "write_bids_description", "write_cohort", "write_refusal"]
+__all__ = ["Cohort", "write_bids_description", "write_cohort", "write_refusal"]
 
 logger = logging.getLogger(__name__)
-
-
-def finished_result(results: ScanResult, item: Mapping[str, str], weights: Path) -> dict[str, Any] | None:
-    """Return the result of a scan that is done already, or None if it is not.
-
-    A scan counts as done if its `result.json` says so and each image that is wanted exists. It is told where the
-    earlier run had other parameters.
-    """
-    path = result_path(results.output_dir, item, "result", suffix=".json")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    wanted = [result_path(results.output_dir, item, name) for name in results.save]
-    if found.get("status") != "ok" or not all(image.is_file() for image in wanted):
-        return None
-    before = found.get("parameters", {})
-    changed = sorted(name for name, value in results.parameters.items() if before.get(name) != value)
-    if found.get("threshold") != results.operating_points.values.get(item["modality"]):
-        changed.append("threshold")
-    if found.get("weights", {}).get("file") != weights.name:
-        changed.append("weights")
-    told = f" (made with another {', '.join(changed)})" if changed else ""
-    level = logging.WARNING if changed else logging.INFO
-    logger.log(level, "%s: skipped, has a result%s; --overwrite true does it again.", item["case"], told)
-    return found
 
 
 def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused) -> dict[str, Any]:
     """Write `result.json`, `quality.png` and `report.html` of a refused scan, and return the result."""
     data: dict[Any, Any] = {**item, **refusal.data}
+    remove_result(output_dir, item)
     result: dict[str, Any] = {**scan_facts(data), "status": "refused", "reasons": list(refusal.reasons)}
-    result["input"] = str(item["image"])
+    result["input"] = Path(item["image"]).name
     picture = result_path(output_dir, item, "quality", suffix=".png")
     template = load_template()
     draw_quality_picture(
@@ -162,17 +137,16 @@ class Cohort:
         return rows
 
     def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
-        if not self.overwrite:
-            done = finished_result(self.results, item, self.weights.path(item["modality"]))
-            if done is not None:
-                return done
         try:
-            return self._analyze(item)
+            item = with_checksums(item)
+            weights = self.weights.sha256(item["modality"])
+            done = finished_result(self.results, item, weights, overwrite=self.overwrite)
+            return self._analyze(item) if done is None else done
         except Exception as error:
             first = reason(error)
             status = "refused" if isinstance(first, ScanRefused) else "failed"
             row: dict[str, Any] = {name: item[name] for name in ("case", "modality")}
-            row |= {"input": item["image"], "status": status}
+            row |= {"input": Path(item["image"]).name, "status": status}
             if isinstance(first, ScanRefused):
                 row = write_refusal(self.results.output_dir, item, first)
             else:

@@ -84,6 +84,21 @@ def test_random_timesteps_cover_the_schedule(batch):
     assert set(drawn.tolist()) == set(range(8))
 
 
+def test_random_timesteps_stay_in_their_range(batch):
+    torch.manual_seed(0)
+    options = {"num_train_timesteps": 50, "timestep_range": [10, 13], "noise": "gaussian"}
+    drawn = torch.cat([prepare(batch, **options)[2]["timesteps"] for _ in range(40)])
+    assert set(drawn.tolist()) == {10, 11, 12, 13}
+
+
+def test_the_healthy_slice_is_the_target_of_an_altered_one(batch):
+    healthy = batch["image"] / 2
+    inputs, target, _, kwargs = DenoisingPrepareBatch(seed=1)({**batch, "healthy": healthy})
+    torch.testing.assert_close(target, healthy * 2 - 1)
+    torch.testing.assert_close(inputs, batch["image"] * 2 - 1)
+    assert torch.equal(kwargs["condition"], inputs)
+
+
 def test_monais_inferer_noises_the_slice_and_passes_the_condition(batch):
     seen = {}
 
@@ -108,6 +123,8 @@ def test_monais_inferer_noises_the_slice_and_passes_the_condition(batch):
         ({"timestep": 1000}, "`timestep` must be from 0 to 999, got 1000"),
         ({"timestep": -1}, "`timestep` must be from 0 to 999, got -1"),
         ({"timestep": 50, "num_train_timesteps": 50}, "`timestep` must be from 0 to 49, got 50"),
+        ({"timestep_range": [5, 1000]}, r"`timestep_range` must be two timesteps from 0 to 999, got \[5, 1000\]"),
+        ({"timestep_range": [9, 8]}, r"`timestep_range` must be two timesteps from 0 to 999, got \[9, 8\]"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):

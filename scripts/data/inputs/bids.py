@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.data.inputs.files import list_names
+from scripts.data.inputs.files import list_names, one_of_each
 from scripts.data.inputs.modality import BIDS_SUFFIXES, Modality
 from scripts.errors import InputError
 
@@ -63,6 +63,8 @@ def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[s
     """
     folder = folder.absolute()
     scans, left_out = _find(folder)
+    single = set(one_of_each([scan.path for scan in scans]))
+    scans = [scan for scan in scans if scan.path in single]
     kept = [scan for scan in scans if modality in (None, scan.modality)]
     left_out += [scan.path for scan in scans if scan not in kept]
     if left_out:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from scripts.errors import InputError
 
-__all__ = ["case_names", "check_distinct", "check_file", "list_names", "scan_stem", "search_folder"]
+__all__ = [
+    "case_names",
+    "check_distinct",
+    "check_file",
+    "files_of",
+    "list_names",
+    "one_of_each",
+    "scan_stem",
+    "search_folder",
+    "telling_folders",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +64,17 @@ def check_file(path: Path, what: str = "scan") -> Path:
     return path
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return the files that a scan consists of: itself, and for one file of a pair the other one that is beside it."""
+    suffix = _suffix(path)
+    others = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
+    if suffix not in others:
+        return [path]
+    stem = path.name[: -len(suffix)]
+    beside = {f"{stem}{other}".lower() for other in (others[suffix], others[suffix].removesuffix(".gz"))}
+    return sorted([path, *(other for other in path.parent.iterdir() if other.name.lower() in beside)])
+
+
 def search_folder(root: Path) -> list[Path]:
     """Return the scans in a folder and its sub-folders, sorted by path.
 
@@ -67,6 +88,7 @@ def search_folder(root: Path) -> list[Path]:
         InputError: if there is no scan.
     """
     found = sorted(path for path in _walk(root) if _suffix(path) and _suffix(path) not in _SECOND_OF_PAIR)
+    found = one_of_each(found)
     no_scans = [path for path in found if _is_no_scan(path, root)]
     absent = [path for path in found if not path.is_file()]
     if no_scans:
@@ -81,6 +103,25 @@ def search_folder(root: Path) -> list[Path]:
         fix = f"Names must end in {', '.join(_SUFFIXES[:6])}"
         raise InputError(f"the folder holds no NIfTI or MGH scan{more}", path=root, fix=fix)
     return scans
+
+
+def one_of_each(paths: Sequence[Path]) -> list[Path]:
+    """Return the files without those that lie beside one of the same name but for the suffix, with a warning.
+
+    `.nii.gz` comes first, then `.nii`, then the others in the order in which messages list them.
+
+    Args:
+        paths: files with the names of images.
+    """
+    by_stem: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_stem.setdefault(path.parent / scan_stem(path), []).append(path)
+    for group in by_stem.values():
+        group.sort(key=lambda path: _SUFFIXES.index(_suffix(path)))
+        for other in group[1:]:
+            logger.warning("%s: left out, as %s lies beside it.", other, group[0].name)
+    kept = {group[0] for group in by_stem.values()}
+    return [path for path in paths if path in kept]
 
 
 def case_names(paths: Sequence[Path], root: Path) -> list[str]:
@@ -116,6 +157,24 @@ def check_distinct(names: Sequence[str]) -> None:
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise InputError(f"scans must differ in name, got twice: {', '.join(twice)}", fix="Run them into two folders")
+
+
+def telling_folders(paths: Sequence[Path]) -> list[str]:
+    """Return for each of several files of one name what tells them apart, the folders that differ, joined by `_`.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        For `/x/a/anat/T1.nii` and `/x/b/anat/T1.nii` the texts `a` and `b`; numbers from 1 on where folders do not
+        tell them apart.
+    """
+    folders = [path.absolute().parts[1:-1] for path in paths]
+    longest = max(map(len, folders))
+    padded = [("",) * (longest - len(parts)) + parts for parts in folders]
+    levels = [level for level in range(longest) if len({parts[level] for parts in padded}) > 1]
+    found = ["_".join(filter(None, (parts[level] for level in levels))) for parts in padded]
+    return found if all(found) and len(set(found)) == len(found) else [str(number + 1) for number in range(len(paths))]
 
 
 def _suffix(path: Path) -> str:

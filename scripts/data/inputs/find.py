@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.data.inputs.bids import bids_items, is_bids
-from scripts.data.inputs.files import case_names, check_distinct, check_file, scan_stem, search_folder
+from scripts.data.inputs.files import case_names, check_file, scan_stem, search_folder, telling_folders
 from scripts.data.inputs.modality import Modality, choose_modality, select_modality
 from scripts.data.inputs.table import csv_items
 from scripts.errors import InputError
 
 __all__ = ["find_scans"]
 
+logger = logging.getLogger(__name__)
 Item = dict[str, str]
 Paths = str | Path | Sequence[str | Path]
 
@@ -41,21 +44,62 @@ def find_scans(
         `stem` (what the results' names begin with), and where known `brain_mask`, `t1` and `bids_suffix`.
 
     Raises:
-        InputError: if nothing is named, a file is missing or no image by name, a modality is unknown, two scans share a
-            name, or the number of masks or T1-weighted scans does not fit.
+        InputError: if nothing is named, a file is missing or no image by name, a modality is unknown, a scan is named
+            twice, or the number of masks or T1-weighted scans does not fit.
     """
     wanted = None if modality is None else Modality.of(modality)
     entries = _as_paths(scans)
     if not entries:
         raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")
     items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted)]
-    check_distinct([item["case"] for item in items])
+    _check_named_once([item["image"] for item in items])
+    items = _with_own_folders(items)
     for item, mask in _pair_up(items, _as_paths(brain_mask), "brain_mask", "brain mask"):
         item["brain_mask"] = mask
     t2 = [item for item in items if item["modality"] == Modality.T2]
     for item, partner in _pair_up(t2, _as_paths(t1), "t1", "T1-weighted scan"):
         item["t1"] = partner
     return items
+
+
+def _check_named_once(images: Sequence[str]) -> None:
+    seen: set[Path] = set()
+    for image in images:
+        path = Path(os.path.abspath(image))
+        if path in seen:
+            raise InputError("the scan is named twice", path=image, fix="Name each scan once")
+        seen.add(path)
+
+
+def _with_own_folders(items: Sequence[Item]) -> list[Item]:
+    """Give scans of one name, such as `a/T1.nii` and `b/T1.nii`, names and result folders of their own."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item["case"].casefold(), []).append(item)
+    taken = set(groups)
+    result = []
+    for item in items:
+        group = groups[item["case"].casefold()]
+        if len(group) == 1:
+            result.append(item)
+            continue
+        told = telling_folders([Path(other["image"]) for other in group])[group.index(item)]
+        result.append(_renamed(item, told, taken))
+    return result
+
+
+def _renamed(item: Item, told: str, taken: set[str]) -> Item:
+    """Put `told` before the names of a scan, and a number behind it where that name is taken as well."""
+    prefix, number = told, 1
+    while f"{prefix}_{item['case']}".casefold() in taken:
+        number += 1
+        prefix = f"{told}_{number}"
+    case = f"{prefix}_{item['case']}"
+    taken.add(case.casefold())
+    logger.info("%s: its results are called %s, as another scan has the same name.", item["image"], case)
+    if "bids_suffix" in item:
+        return {**item, "case": case, "folder": f"{prefix}/{item['folder']}"}
+    return {**item, "case": case, "folder": case, "stem": case}
 
 
 def _as_paths(entries: Paths | None) -> list[Path]:

@@ -103,11 +103,27 @@ def test_scans_of_the_same_name_are_told_apart_by_their_folders(make, names, cas
     assert all(item["case"] == item["folder"] == item["stem"] for item in items)
 
 
-def test_names_that_stay_the_same_are_refused(make):
-    folder = make("a/T1.nii", "b/T1.nii", "c/x_t1.nii", "c/x_t1.nii.gz")
-    for scans in ([folder / "a/T1.nii", folder / "b/T1.nii"], folder / "c"):
-        with pytest.raises(InputError, match=r"scans must differ in name, got twice: (T1|x_t1)\. Run them into two folders"):
-            find_scans(scans)
+def test_scans_of_one_name_get_names_of_their_own(make):
+    folder = make("p1/anat/T1.nii", "p2/anat/T1.nii", "p2/other/t1.nii", "p1_anat_T1.nii", "T2.nii")
+    names = ("p1/anat/T1.nii", "p2/anat/T1.nii", "p2/other/t1.nii", "p1_anat_T1.nii", "T2.nii")
+    items = find_scans([folder / name for name in names])
+    assert [item["case"] for item in items] == ["p1_anat_2_T1", "p2_anat_T1", "p2_other_t1", "p1_anat_T1", "T2"]
+    assert all(item["case"] == item["folder"] == item["stem"] for item in items)
+    same = make("q/a_t1.nii", "q/a_t1.mgz")
+    assert [item["case"] for item in find_scans([same / "q/a_t1.nii", same / "q/a_t1.mgz"])] == ["1_a_t1", "2_a_t1"]
+
+
+def test_a_scan_that_is_named_twice_is_refused(make):
+    folder = make("a/T1.nii")
+    with pytest.raises(InputError, match=r"T1\.nii: the scan is named twice\. Name each scan once"):
+        find_scans([folder / "a/T1.nii", folder / "a" / ".." / "a" / "T1.nii"])
+
+
+def test_a_compressed_file_is_taken_before_the_plain_one_beside_it(make, caplog):
+    folder = make("x_t1.nii", "x_t1.nii.gz", "y_t1.mgz", "y_t1.nii")
+    assert [Path(item["image"]).name for item in find_scans(folder)] == ["x_t1.nii.gz", "y_t1.nii"]
+    assert "x_t1.nii: left out, as x_t1.nii.gz lies beside it" in caplog.text
+    assert "y_t1.mgz: left out, as y_t1.nii lies beside it" in caplog.text
 
 
 def test_a_modality_selects_from_folders_and_fills_in_for_files(make):
