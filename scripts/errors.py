@@ -31,7 +31,7 @@ class InputError(ValueError):
     def __new__(cls, *_: object, **__: object) -> Self:
         """Make an error of the class that was called, or of the host's kind of it."""
         kind = cls if InputError.raised_as is None else InputError.raised_as(cls)
-        return super().__new__(kind)  # type: ignore[type-var]
+        return super().__new__(kind)  # type: ignore[return-value]
 
     def __init__(self, what: str, *, path: str | PathLike[str] | None = None, fix: str | None = None) -> None:
         """Compose the message from its parts."""
