@@ -14,7 +14,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
-from scripts.errors import InputError, reason
+from scripts.errors import InputError, ScansFailedError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
@@ -131,7 +131,7 @@ class Cohort:
         _tell_speed(rows, str(self.results.device))
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
-            raise InputError(
+            raise ScansFailedError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
                 fix="The reasons stand above and in summary.csv.",
             )
