@@ -112,12 +112,12 @@ def _check_value(model: type[Options], name: str, text: str) -> None:
     if text[:1] in _EXPRESSIONS:
         what = f"`{name}` must be a value, got {shown(text)}, which the config's parser would take for an expression"
         raise InputError(what, fix="Put ./ before a path, or write it into a config file of your own.")
-    if isinstance(value, str) and "#" in value:
+    if "#" in text:
         what = f"`{name}` must have no # here, which the config's parser takes for a separator, got {shown(text)}"
         raise InputError(what, fix="Rename the file, or use python -m scripts.cli.analyze.")
     if value is None and not _may_be_none(model, name):
-        example = "./None" if text == "None" else "a value"
-        raise InputError(f"`{name}` must not be None", fix=f"Leave the option out for its default, or give {example}.")
+        fix = "Write ./None for a folder of that name." if _is_path(model, name) else "Leave it out for its default."
+        raise InputError(f"`{name}` must have a value, got None", fix=fix)
     if value is not None and not isinstance(value, str | list | tuple | bool) and _is_path(model, name):
         what = f"`{name}` must be a path, got {shown(text)}, which MONAI's command line takes for a value of Python"
         raise InputError(what, fix=f"Write ./{text}")

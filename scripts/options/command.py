@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import logging
 import re
 import sys
@@ -19,6 +20,7 @@ import traceback
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -38,6 +40,7 @@ from scripts.options.fields import (
     one_or_several,
     unknown_option,
 )
+from scripts.paths import bundle_root
 
 __all__ = ["command_fields", "parse_command", "run_command"]
 
@@ -175,9 +178,8 @@ def run_command(
         sys.stdout.write(_help_page(function, program, command_fields(function, model), defaults))
         sys.exit(0)
     if "--version" in arguments:
-        from scripts.results.provenance import bundle_version
-
-        sys.stdout.write(f"{bundle_version()}\n")
+        metadata = Path(bundle_root(), "configs", "metadata.json").read_text(encoding="utf-8")
+        sys.stdout.write(f"{json.loads(metadata)['version']}\n")
         sys.exit(0)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     warnings.filterwarnings("ignore", message="parsing config_file")  # it warns of the bundle's own config

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,7 @@ __all__ = [
     "AutocastDtype",
     "Device",
     "Flag",
+    "GridSize",
     "Names",
     "Number",
     "Odd",
@@ -37,6 +38,7 @@ __all__ = [
     "PathText",
     "Paths",
     "Seed",
+    "Text",
     "Threshold",
     "Whole",
     "checked",
@@ -45,12 +47,14 @@ __all__ = [
     "is_flag",
     "list_of",
     "mapping_or",
+    "no_bool",
     "none_or",
     "option",
     "shown",
     "unknown_option",
 ]
 
+_AXES, _STRIDE = 3, 8  # of a volume, and of the network in a slice
 _LONGEST = 60  # characters of a value that a message shows
 _LONGEST_PATH = 4096
 _NO_NUMBER = ("none", "null", AUTO)
@@ -75,7 +79,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _no_bool(value: Any) -> Any:
+def no_bool(value: Any) -> Any:
+    """Refuse a truth value where a number is due, and take the spaces off a text."""
     if isinstance(value, bool):
         raise ValueError("a truth value is no number")
     if isinstance(value, str):
@@ -102,7 +107,7 @@ def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         text = value.strip()
         value = _evaluated(text) if text[:1] in ("[", "(") else [part.strip() for part in text.split(",")]
-    if isinstance(value, Mapping | set) or value is None:
+    if isinstance(value, Mapping | set | bytes) or value is None:
         raise ValueError("a list")
     return list(value) if isinstance(value, Iterable) else [value]
 
@@ -161,8 +166,14 @@ def _one_or_listed(value: Any) -> Any:
     return _listed(value) if several else value
 
 
+def _grid(sides: list[int]) -> list[int]:
+    if len(sides) != _AXES or any(side % _STRIDE or side < 2 * _STRIDE for side in sides[:2]):
+        raise ValueError("a grid")
+    return sides
+
+
 def _threshold(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in ("", *_NO_NUMBER) else _no_bool(value)
+    return None if isinstance(value, str) and value.strip().lower() in ("", *_NO_NUMBER) else no_bool(value)
 
 
 def _or_none(value: Any) -> Any:
@@ -175,24 +186,31 @@ def _kind(base: Any, must_be: str, example: str, *checks: Any) -> Any:
 
 
 if TYPE_CHECKING:  # what they are to a type checker
-    Flag = bool
-    Whole = Seed = Odd = OddOrNone = int
-    Number = float
-    PathText = Device = Name = str
-    Paths = str | list[str]
-    Threshold = float | None
-    Names = list[str]
-    AutocastDtype = str | None
+    Flag: TypeAlias = bool
+    Whole: TypeAlias = int
+    Seed: TypeAlias = int
+    Odd: TypeAlias = int
+    OddOrNone: TypeAlias = int
+    Number: TypeAlias = float
+    PathText: TypeAlias = str
+    Device: TypeAlias = str
+    Name: TypeAlias = str
+    Paths: TypeAlias = str | list[str]
+    Threshold: TypeAlias = float | None
+    Names: TypeAlias = list[str]
+    Text: TypeAlias = str
+    GridSize: TypeAlias = list[int]
+    AutocastDtype: TypeAlias = str | None
 else:
     Flag = _kind(bool, "true or false", "true", BeforeValidator(_as_flag))
-    Whole = Annotated[int, BeforeValidator(_no_bool)]
-    Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+    Whole = Annotated[int, BeforeValidator(no_bool)]
+    Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
     Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
     Odd = _kind(
         int,
         "an odd whole number from 1 to 31",
         "3",
-        BeforeValidator(_no_bool),
+        BeforeValidator(no_bool),
         Field(ge=1, le=31),
         AfterValidator(_odd),
     )
@@ -200,7 +218,7 @@ else:
         int,
         "0 or an odd whole number from 1 to 31",
         "3",
-        BeforeValidator(_no_bool),
+        BeforeValidator(no_bool),
         Field(ge=0, le=31),
         AfterValidator(_odd_or_zero),
     )
@@ -210,15 +228,22 @@ else:
     )
     Device = _kind(str, "cpu, cuda, or one such as cuda:1", "cpu", BeforeValidator(_device))
     Threshold = _kind(
-        float | None,
-        f"a number of at least 0, or {AUTO}",
+        Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None,
+        f"a number from 0 to 1000000, or {AUTO}",
         AUTO,
         BeforeValidator(_threshold),
-        Field(ge=0, allow_inf_nan=False),
+    )
+    GridSize = _kind(
+        list[Annotated[int, Field(ge=1, le=1024)]],
+        "three whole numbers, the first two multiples of 8 from 16 to 1024",
+        "96,96,80",
+        BeforeValidator(_listed),
+        AfterValidator(_grid),
     )
     Name = _kind(str, "a name of letters, digits, - and _", "name", Field(pattern=r"^[A-Za-z0-9_-]{1,100}$"))
+    Text = _kind(str, "a text of one line", "text", Field(min_length=1, max_length=1000, pattern=r"^[^\x00\r\n]+$"))
     Names = _kind(
-        list[str],
+        list[Text],
         "a name, or a list of names",
         "name",
         BeforeValidator(_listed),
@@ -295,7 +320,7 @@ def checked(model: type[Options], name: str, value: Any, *, where: str | PathLik
 
 def checked_field(name: str, field: FieldInfo, value: Any, *, where: str | PathLike[str] | None = None) -> Any:
     """Return a value in the type of a field, or raise `InputError`, which says what it must be and gives an example."""
-    adapter = _adapter(repr(field), field) if not isinstance(field.annotation, str) else _adapter(name, field)
+    adapter = _adapter(repr(field), field)
     try:
         return adapter.validate_python(value)
     except (ValidationError, InputError):
@@ -325,7 +350,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {}
 
 def _adapter(key: str, field: FieldInfo) -> TypeAdapter[Any]:
     if key not in _ADAPTERS:
-        _ADAPTERS[key] = TypeAdapter(Annotated[field.annotation, field])
+        _ADAPTERS[key] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     return _ADAPTERS[key]
 
 

@@ -31,7 +31,12 @@ class SamplingOptions(Options):
     shared_noise: Flag = option("one noise field for all slices of a reconstruction", group=_GROUP, default=True)
     seed: Seed = option("of the noise; the same seed gives the same map", group=_GROUP, default=3141)
     memory_budget_mb: Number = option(
-        "what the activations of one forward pass may take", unit="MiB", group="running", default=512.0, gt=0
+        "what the activations of one forward pass may take",
+        unit="MiB",
+        group="running",
+        default=512.0,
+        gt=0,
+        le=1_000_000,
     )
     progress: Flag = option("show progress bars", group="running", default=True)
 
@@ -61,7 +66,7 @@ class MapOptions(Options):
     score: Score = option("of the Mahalanobis map", group=_GROUP, default=Score.REFERENCE)
     extent: Extent = option("pixels that share a covariance matrix", group=_GROUP, default=Extent.SLICE)
     window: Odd = option("slices of the extent window", group=_GROUP, default=3)
-    regularization: Number = option("λ", unit="squared intensity", group=_GROUP, default=1e-2, gt=0)
+    regularization: Number = option("λ", unit="squared intensity", group=_GROUP, default=1e-2, gt=0, le=1_000_000)
     shrinkage: Shrinkage = option("how the covariance is made invertible", group=_GROUP, default=Shrinkage.FIXED)
     residual: Residual = option("what the Mahalanobis map is multiplied by", group=_GROUP, default=Residual.SSIM)
     ssim_sigma: one_or_several(_Scale) = option(  # type: ignore[valid-type]
@@ -86,7 +91,7 @@ class MapOptions(Options):
         le=1000,
     )
     cloud_covariance: Number = option(
-        "weight of the reconstructions' own covariance; 0 leaves it out", group=_GROUP, default=1.0, ge=0
+        "weight of the reconstructions' own covariance; 0 leaves it out", group=_GROUP, default=1.0, ge=0, le=1_000_000
     )
     polarity: Polarity = option(
         "whether the baseline `intensity` looks for dark or for bright lesions", group=_GROUP, default=Polarity.DARK

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from scripts.options.choices import Alignment, BrainExtraction, PatchTarget, Region, Spread
 from scripts.options.fields import (
     AutocastDtype,
     Device,
     Flag,
+    GridSize,
     Name,
     Names,
     Number,
@@ -22,9 +23,11 @@ from scripts.options.fields import (
     Paths,
     PathText,
     Seed,
+    Text,
     Threshold,
     Whole,
     list_of,
+    no_bool,
     none_or,
     option,
 )
@@ -33,8 +36,8 @@ from scripts.options.map_options import MapOptions, SamplingOptions
 __all__ = ["CONFIGS", "EvaluateOptions", "InferenceOptions", "options_of"]
 
 Modality = Literal["t1", "t2"]
-_Side = Annotated[Whole, Field(ge=16, le=1024, multiple_of=16)]
-_Grid = list_of(_Side, least=3, most=3)
+_Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
+_Step = Annotated[Whole, Field(ge=0, le=999_999)]
 _Rate = Annotated[Number, Field(gt=0, lt=1)]
 _Volume = Annotated[Number, Field(gt=0, le=10_000)]
 _WHAT, _BEFORE, _RUN, _DATA, _OUT = "what to run on", "before the network", "running", "data", "what is written"
@@ -50,7 +53,7 @@ class _Data(Options):
 class _Limited(_Data):
     """Which of the cases."""
 
-    limit: none_or(Annotated[Whole, Field(ge=1)]) = option("the first so many cases of each set", group=_DATA)  # type: ignore[valid-type]
+    limit: none_or(_Count) = option("the first so many cases of each set", group=_DATA)  # type: ignore[valid-type]
 
 
 class _Seeded(Options):
@@ -67,7 +70,7 @@ class _Seeded(Options):
 class _Grids(Options):
     """The working grid."""
 
-    grid_size: _Grid = option("of the working grid", unit="voxels", group=_BEFORE)  # type: ignore[valid-type]
+    grid_size: GridSize = option("of the working grid", unit="voxels", group=_BEFORE)
     grid_spacing: Number = option("of the working grid", unit="mm", group=_BEFORE, gt=0, le=20)
     num_train_timesteps: Whole = option("diffusion steps of the network", group="the map", ge=1, le=1_000_000)
 
@@ -100,7 +103,7 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     report: Flag = option("write report.html", group=_OUT)
     outputs: list_of(Name) = option("channels of the inferer", group=_OUT)  # type: ignore[valid-type]
     threshold: Threshold = option("of the anomaly map; voxels at or above it are lesion", group="lesions")
-    operating_point: none_or(Annotated[str, Field(min_length=1)]) = option(  # type: ignore[valid-type]
+    operating_point: none_or(Text) = option(  # type: ignore[valid-type]
         "which of the shipped thresholds: best_dice, healthy_fpr_0.01, …", group="lesions"
     )
     preset: Name = option("of the shipped thresholds", group="lesions")
@@ -119,7 +122,7 @@ class EvaluateOptions(_Limited):
     log_dir: PathText = option("LOG_DIR; that of the environment or of .env by default", group=_OUT)
     thresholds: none_or(PathText) = option("thresholds.json of an earlier run, for its operating points", group=_DATA)  # type: ignore[valid-type]
     region: Region = option("which voxels count", group=_OUT)
-    panels: Literal["all", "best_median_worst"] | Annotated[Whole, Field(ge=0)] = option(
+    panels: Literal["all", "best_median_worst"] | Annotated[Whole, Field(ge=0, le=1_000_000)] = option(
         "which cases get a picture: all, the first so many, or best_median_worst", group=_OUT
     )
     best_dice_search: Literal["exact", "greedy"] = option(
@@ -140,15 +143,19 @@ class CalibrateOptions(_Limited):
     """Keys that calibrate.yaml adds."""
 
     modality: Modality = option("of the scans", group=_DATA)
-    healthy: list_of(str, least=0) = option("healthy sets, validation scans", group=_DATA)  # type: ignore[valid-type]
-    untrained: list_of(str, least=0) = option("healthy sets of another scanner, all scans", group=_DATA)  # type: ignore[valid-type]
-    lesion: list_of(str, least=0) = option("lesion sets, validation scans", group=_DATA)  # type: ignore[valid-type]
-    held_out: list_of(str, least=0) = option("healthy sets, test scans that are only measured", group=_DATA)  # type: ignore[valid-type]
+    healthy: list_of(Text, least=0) = option("healthy sets, validation scans", group=_DATA)  # type: ignore[valid-type]
+    untrained: list_of(Text, least=0) = option("healthy sets of another scanner, all scans", group=_DATA)  # type: ignore[valid-type]
+    lesion: list_of(Text, least=0) = option("lesion sets, validation scans", group=_DATA)  # type: ignore[valid-type]
+    held_out: list_of(Text, least=0) = option("healthy sets, test scans that are only measured", group=_DATA)  # type: ignore[valid-type]
     lesion_dir: none_or(PathText) = option("DATA_DIR of the lesion sets", group=_DATA)  # type: ignore[valid-type]
     rates: list_of(_Rate) = option("false positive rates of healthy brain voxels", group=_OUT)  # type: ignore[valid-type]
-    max_median_ml: Number = option("what healthy_ml may mark in the median scan", unit="ml", group=_OUT, gt=0)
-    max_p95_ml: Number = option("what healthy_ml may mark at the 95th percentile", unit="ml", group=_OUT, gt=0)
-    default_point: none_or(Annotated[str, Field(min_length=1)]) = option("what inference uses", group=_OUT)  # type: ignore[valid-type]
+    max_median_ml: Number = option(
+        "what healthy_ml may mark in the median scan", unit="ml", group=_OUT, gt=0, le=10_000
+    )
+    max_p95_ml: Number = option(
+        "what healthy_ml may mark at the 95th percentile", unit="ml", group=_OUT, gt=0, le=10_000
+    )
+    default_point: none_or(Text) = option("what inference uses", group=_OUT)  # type: ignore[valid-type]
     thresholds_file: PathText = option("receives the thresholds", group=_OUT)
     log_dir: PathText = option("LOG_DIR; that of the environment or of .env by default", group=_OUT)
 
@@ -171,7 +178,7 @@ class TrainOptions(_Data, _Seeded, _Grids):
 
     modality: Modality = option("of the scans", group=_DATA)
     datasets: Names = option("records in configs/datasets, or paths of records", group=_DATA)
-    t1_datasets: list_of(str, least=0) = option("T1 sets that are given a T2-like contrast", group=_DATA)  # type: ignore[valid-type]
+    t1_datasets: list_of(Text, least=0) = option("T1 sets that are given a T2-like contrast", group=_DATA)  # type: ignore[valid-type]
     repeat: Whole = option("times that each volume of `datasets` counts", ge=1, le=1000)
     seed: Seed = option("of weights, order, augmentation and noise")
     batch_size: Whole = option("slices a step", ge=1, le=100_000)
@@ -184,12 +191,10 @@ class TrainOptions(_Data, _Seeded, _Grids):
     learning_rate: Number = option("of the optimizer", gt=0, le=10)
     weight_decay: Number = option("of the optimizer", ge=0, le=10)
     warmup_steps: Whole = option("of the learning rate", ge=0, le=10_000_000)
-    max_gradient_norm: Annotated[float, Field(gt=0)] = option("infinity for no clipping")
+    max_gradient_norm: Annotated[float, BeforeValidator(no_bool), Field(gt=0)] = option("infinity for no clipping")
     ema_momentum: Number = option("share of the new weights in the moving average, per step", gt=0, le=1)
     ema_ramp: Flag = option("average over fewer steps at first")
-    timestep_range: list_of(Annotated[Whole, Field(ge=0, le=999_999)], least=2, most=2) = option(
-        "steps that are learnt"
-    )  # type: ignore[valid-type]
+    timestep_range: list_of(_Step, least=2, most=2) = option("steps that are learnt")  # type: ignore[valid-type]
     noise: Literal["simplex", "gaussian"] = option("its distribution")
     anomalies: Flag = option("set synthetic anomalies into what is noised")
     num_workers: Whole = option("processes that load", ge=0, le=256)
