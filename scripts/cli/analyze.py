@@ -27,6 +27,7 @@ def analyze(
     num_samples: int = 10,
     seed: int = 3141,
     threshold: float | None = None,
+    min_volume_ml: float = 0.0,
     save: Sequence[str] | str = ("anomaly_map", "lesion_mask"),
     brain_extraction: str = "auto",
     alignment: str = "auto",
@@ -49,6 +50,7 @@ def analyze(
         num_samples: reconstructions of each slice, at least 2; the time grows with it.
         seed: of the noise; the same seed gives the same map.
         threshold: voxels of the anomaly map at or above it are lesion; models/thresholds.json has the default.
+        min_volume_ml: smallest candidate region to keep, ml of the scan's own voxels.
         save: images to write: anomaly_map, lesion_mask, mahalanobis_map, reconstruction, uncertainty, brain_mask.
         brain_extraction: auto leaves scans alone that are already skull-stripped; always; never.
         alignment: to MNI152; auto leaves scans alone that are there already; always; never.

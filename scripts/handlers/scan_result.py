@@ -17,12 +17,13 @@ from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
 from scripts.metrics.conformal import conformal_p_value
 from scripts.networks import ModalityWeights
+from scripts.registration.anatomy import place_of_region
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
 from scripts.results import remove_result, result_path
-from scripts.results.lesions import lesion_table
 from scripts.results.provenance import versions
+from scripts.results.regions import region_table
 from scripts.scans.notes import read_notes
 from scripts.scans.volume import as_volume, grid_of, original_scan
 from scripts.scans.writer import save_volume
@@ -151,13 +152,16 @@ class ScanResult:
         brain, anomaly_map = as_volume(item["brain_mask"]) > 0, as_volume(item["anomaly_map"])
         facts = scan_facts(item)
         to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
-        lesions = lesion_table(
+        modality, weights = facts["modality"], self.weights.use(facts["modality"])
+        threshold = self.operating_points.values[modality]
+        regions = region_table(
             as_volume(item["lesion_mask"]),
             anomaly_map,
             affine,
+            threshold=threshold,
             world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
+            place_of=place_of_region,
         )
-        modality, weights = facts["modality"], self.weights.use(facts["modality"])
         score = float(item["anomaly_score"])
         healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
         return {
@@ -168,11 +172,11 @@ class ScanResult:
             "anomaly_score": score,
             "p_value": conformal_p_value(score, healthy) if healthy else None,
             "num_healthy_scans": len(healthy),
-            "threshold": self.operating_points.values[modality],
+            "threshold": threshold,
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
-            "lesion_volume_ml": float(sum(row["volume_ml"] for row in lesions)),
-            "num_lesions": len(lesions),
-            "lesions": lesions,
+            "region_volume_ml": float(sum(row["volume_ml"] for row in regions)),
+            "num_regions": len(regions),
+            "regions": regions,
             "brain_volume_ml": float(brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
             **facts,
             "parameters": dict(self.parameters),
@@ -196,5 +200,5 @@ class ScanResult:
             threshold=result["threshold"],
             affine=affine,
             spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
-            title=f"{result['case']} · {result['lesion_volume_ml']:.1f} ml above {result['threshold']:g}",
+            title=f"{result['case']} · {result['region_volume_ml']:.1f} ml above {result['threshold']:g}",
         )
