@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Examined", "background_value", "examine", "find_foreground", "volume_ml"]
+from scripts.scans.intensity import background_value
+
+__all__ = ["Examined", "examine", "find_foreground", "volume_ml"]
 
 MIN_BACKGROUND_SHARE = 0.25  # of all voxels; a brain alone fills less than half of the tightest box around it
 PLAUSIBLE_ML = (500.0, 2400.0)  # of a brain, from a small child's to one brought to the template (2.1 l)
@@ -34,21 +36,6 @@ class Examined:
 def volume_ml(mask: NDArray, affine: NDArray) -> float:
     """Return the volume of a mask in ml; `affine` is voxel to world, mm."""
     return float(np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000)
-
-
-def background_value(volume: NDArray) -> float | None:
-    """Return the value of a scan's constant background, or None where there is none, as in noise.
-
-    It is the value that most voxels on the image's faces have, if most of them have it. A brain that fills the field of
-    view from front to back leaves the other faces.
-
-    Args:
-        volume: [H, W, D].
-    """
-    faces = np.concatenate([np.take(volume, index, axis).ravel() for axis in range(3) for index in (0, -1)])
-    values, counts = np.unique(faces, return_counts=True)
-    most = int(np.argmax(counts))
-    return float(values[most]) if counts[most] > faces.size / 2 else None
 
 
 def find_foreground(volume: NDArray, background: float) -> NDArray[np.bool_]:

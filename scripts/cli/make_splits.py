@@ -8,9 +8,9 @@ from pathlib import Path
 
 import fire
 
-from scripts.data.participants import find_participants, read_participants
+from scripts.data.participants import find_participants, read_participants, read_published_splits
 from scripts.data.records import DatasetRecord, load_record
-from scripts.data.split_plan import plan_splits
+from scripts.data.split_plan import plan_splits, published_plan
 from scripts.errors import InputError
 from scripts.paths import bundle_root
 from scripts.report.tables import write_csv
@@ -37,6 +37,7 @@ def make_splits(
     name: str | None = None,
     record: str | None = None,
     participants: str | None = None,
+    published: str | None = None,
     role: str | None = None,
     num_folds: int = 5,
     test_share: float = 0.15,
@@ -62,6 +63,8 @@ def make_splits(
         name: of the set; by default the folder's.
         record: YAML file of the record; by default NAME.yaml in bundle/configs/datasets.
         participants: table with participant_id, age, sex and group; by default participants.tsv in input or above.
+        published: table with participant_id and published_splits (`train_fold0 val_fold1 test`, …): the splits are
+            taken from it instead of drawn, for a set whose record is there already and stays as it is.
         role: healthy or lesion; by default lesion if every scan has a label.
         num_folds: folds of a healthy set; 1 makes one fold with val_share for validation.
         test_share: share of the people in a healthy set's test set, 0 for none.
@@ -86,22 +89,28 @@ def make_splits(
     table = participants or find_participants(folder)
     cases = find_split_cases(folder, facts=read_participants(table) if table else {}, pattern=subject_pattern)
     chosen = str(role or ("lesion" if all(case.label for case in cases) else "healthy"))
-    set_record = make_record(
-        set_name, cases, role=chosen, test=bool(test_share), licence=licence, citation=citation
-    )
     path = Path(record).expanduser() if record else Path(bundle_root()) / "configs" / "datasets" / f"{set_name}.yaml"
-    plan = plan_splits(
-        people_of(cases), role=chosen, num_folds=num_folds, test_share=test_share, val_share=val_share, seed=seed
-    )
+    if published:
+        set_record = load_record(path)
+        names = {case.subject for case in cases}
+        plan = published_plan(read_published_splits(published), subjects=names)
+    else:
+        set_record = make_record(
+            set_name, cases, role=chosen, test=bool(test_share), licence=licence, citation=citation
+        )
+        plan = plan_splits(
+            people_of(cases), role=chosen, num_folds=num_folds, test_share=test_share, val_share=val_share, seed=seed
+        )
     root, set_record = find_place(output_dir, folder, set_record)
     files = split_files(root, set_record, plan, cases, folder=folder)
-    there = [str(file) for file in (*files, path) if file.exists()]
+    there = [str(file) for file in (*files, *([] if published else [path])) if file.exists()]
     if there and not overwrite:
         raise InputError(f"there already: {', '.join(there)}", fix="Give another --name, or --overwrite true")
     link_into(root, folder, set_record)
     for file, rows in files.items():
         write_csv(file, rows)
-    write_record(path, set_record)
+    if not published:
+        write_record(path, set_record)
     lines = "\n".join(told(file, rows) for file, rows in files.items())
     logger.info("%d cases of %d people:\n%s", len(cases), len({case.subject for case in cases}), lines)
     logger.info("%s: use it with --dataset_dir %s --datasets \"['%s']\"", path, root, path if record else set_name)

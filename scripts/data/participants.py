@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts.errors import InputError
 from scripts.files import replacing
 
-__all__ = ["add_participants", "find_participants", "read_participants"]
+__all__ = ["add_participants", "find_participants", "read_participants", "read_published_splits"]
 
 FILE_NAME = "participants.tsv"
 _ID_COLUMNS = ("participant_id", "subject", "subject_id", "img_name", "id")
@@ -44,6 +44,25 @@ def read_participants(path: str | Path) -> dict[str, dict[str, str]]:
         InputError: if the file cannot be read, has no column that names the persons, or names one twice.
     """
     return {name: _facts(row) for name, row in _read(Path(path)).items()}
+
+
+def read_published_splits(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Return the published splits of every subject, from the column `published_splits` of a table.
+
+    Args:
+        path: as for `read_participants`; the column holds names such as `train_fold0`, `val_fold3` and `test`,
+            separated by spaces, or nothing.
+
+    Returns:
+        The names of the splits by the subject's name without `sub-`.
+
+    Raises:
+        InputError: as `read_participants`, or if there is no such column.
+    """
+    rows = _read(Path(path))
+    if not any("published_splits" in row for row in rows.values()):
+        raise InputError("the table has no column `published_splits`", path=path, fix="Leave --published out")
+    return {name: tuple((row.get("published_splits") or "").split()) for name, row in rows.items()}
 
 
 def add_participants(path: str | Path, table: str | Path, *, of: Collection[str]) -> None:

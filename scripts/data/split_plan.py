@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from scripts.data.records import Role
 from scripts.errors import InputError
 
-__all__ = ["Person", "SplitPlan", "plan_splits", "strata"]
+__all__ = ["Person", "SplitPlan", "plan_splits", "published_plan", "strata"]
 
 AGE_BINS = (4, 3, 2, 1)
 REST = "rest"
@@ -92,6 +93,32 @@ def plan_splits(
     parts = splitter.split(np.zeros(len(pool)), strata(pool, num_folds))
     folds = [tuple(_names([pool[index] for index in indices]) for indices in part) for part in parts]
     return SplitPlan(_names(test), tuple((train, val) for train, val in folds))
+
+
+def published_plan(splits: Mapping[str, Sequence[str]], *, subjects: Collection[str]) -> SplitPlan:
+    """Return the splits that were published for a data set, as far as its subjects are here.
+
+    Args:
+        splits: names of the splits of each subject: `test`, `train_fold0`, `val_fold0`, `train_fold1`, …; a subject
+            without any is left out.
+        subjects: who is here.
+
+    Raises:
+        InputError: for another name of a split, or if none of the subjects is in any.
+    """
+    known = re.compile(r"test|(?:train|val)_fold\d+")
+    members: dict[str, list[str]] = {}
+    for subject in sorted(subjects):
+        for name in splits.get(subject, ()):
+            if not known.fullmatch(name):
+                what = f"a published split must be test, train_fold0, val_fold0, …, got {name!r} of {subject}"
+                raise InputError(what)
+            members.setdefault(name, []).append(subject)
+    if not members:
+        raise InputError("the table of published splits knows none of the subjects here")
+    count = 1 + max((int(name.rpartition("fold")[2]) for name in members if name != "test"), default=-1)
+    folds = ((tuple(members.get(f"{part}_fold{fold}", ())) for part in ("train", "val")) for fold in range(count))
+    return SplitPlan(tuple(members.get("test", ())), tuple((train, val) for train, val in folds))
 
 
 def strata(persons: Sequence[Person], smallest: int) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
+from scripts.scans.intensity import fill_background
 from scripts.scans.reader import ScanReader
 
 __all__ = ["as_volume", "grid_of", "original_scan", "source_path"]
@@ -36,8 +37,11 @@ def grid_of(image: torch.Tensor) -> np.ndarray:
 
 
 def original_scan(image: torch.Tensor) -> np.ndarray:
-    """Return the scan [H, W, D] as its file holds it, float32, or `image` itself where it has no file."""
+    """Return the scan [H, W, D] as its file holds it, float32, or `image` itself where it has no file.
+
+    A background of NaN is filled.
+    """
     path = source_path(image)
     if path is None:
         return as_volume(image)
-    return as_volume(LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(path))
+    return fill_background(as_volume(LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(path)))

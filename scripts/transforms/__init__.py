@@ -11,6 +11,7 @@ from scripts.transforms.ghosting import RandGhostingd, add_ghosts
 from scripts.transforms.intensity import ScaleByMaskPercentilesd
 from scripts.transforms.load_scan import LoadScansd
 from scripts.transforms.named_steps import NamedSteps
+from scripts.transforms.normalize_scan import NormalizeScansd
 from scripts.transforms.outputs import ReloadOriginald, SplitOutputsd
 from scripts.transforms.scanner import RandBrainEdged, RandBrainNoised, RandT2LikeContrastd
 from scripts.transforms.score_scan import ScoreScand
@@ -28,6 +29,7 @@ __all__ = [
     "GridCenter",
     "LoadScansd",
     "NamedSteps",
+    "NormalizeScansd",
     "RandAnomalyd",
     "RandAxialSliced",
     "RandBrainEdged",

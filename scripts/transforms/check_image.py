@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
 from scripts.errors import InputError
+from scripts.scans.same_grid import on_grid_of
 from scripts.scans.volume import source_path
 
 __all__ = ["CheckImaged"]
@@ -20,8 +21,9 @@ class CheckImaged(MapTransform):
     """Check loaded images [1, H, W, D] of one case and give each problem a message that names the file.
 
     A fourth dimension of length one has been made the channel by then; any other 4D image is refused. Images must be
-    finite and vary; label images (`mask_keys`) must be finite and have the first image's shape, and those in
-    `non_empty_keys` must hold at least one voxel. All keys are checked against the first.
+    finite and vary; label images (`mask_keys`) must be finite, and those in `non_empty_keys` must hold at least one
+    voxel. Label images on another grid are brought onto that of the first image by the headers, to the nearest voxel;
+    without headers (plain tensors) they must have its shape. A mask's background of NaN becomes 0.
 
     Args:
         keys: images; the first one gives the expected shape.
@@ -60,38 +62,39 @@ class CheckImaged(MapTransform):
                 f"the image is constant ({float(image.min()):g} everywhere)", path=path, fix="Give a scan with tissue."
             )
 
-    def _check_mask(self, key: Hashable, mask: torch.Tensor, shape: torch.Size, image_path: Path | None) -> None:
+    def _check_mask(self, key: Hashable, mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Return the mask on the grid of the image."""
         path = source_path(mask)
-        if mask.shape != shape:
+        mask = on_grid_of(image, _without_nan_background(mask), name=str(key))
+        if mask.shape != image.shape:
             raise InputError(
-                f"`{key}` must have the image's shape {tuple(shape[1:])}, got {_shape_text(mask)} "
-                f"(image: {image_path})",
+                f"`{key}` must have the image's shape {tuple(image.shape[1:])}, got {_shape_text(mask)} "
+                f"(image: {source_path(image)})",
                 path=path,
                 fix="Give the mask on the grid of its image.",
             )
         _check_finite(mask, path)
         if key in self.non_empty_keys and not bool((torch.as_tensor(mask) > 0).any()):
             raise InputError(f"`{key}` holds no voxel", path=path, fix="Give a mask with the brain in it.")
+        return mask
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data` as it is, or raise."""
-        shape: torch.Size | None = None
-        first_path: Path | None = None
+        """Return `data` with all masks on the grid of the first image, or raise."""
+        first: torch.Tensor | None = None
         for key in self.key_iterator(data):
-            path = source_path(data[key])
-            self._check_image(data[key], path)
-            if shape is not None and data[key].shape != shape:
+            image = data[key]
+            self._check_image(image, source_path(image))
+            if first is not None and image.shape != first.shape:
                 raise InputError(
-                    f"`{key}` must have the shape {tuple(shape[1:])} of {first_path}, got {tuple(data[key].shape[1:])}",
-                    path=path,
+                    f"`{key}` must have the shape {tuple(first.shape[1:])} of {source_path(first)}, "
+                    f"got {tuple(image.shape[1:])}",
+                    path=source_path(image),
                     fix="Give images on one grid.",
                 )
-            if shape is None:
-                shape, first_path = data[key].shape, path
-        for name in self.mask_keys:
-            if name in data and shape is not None:
-                self._check_mask(name, data[name], shape, first_path)
-        return dict(data)
+            first = image if first is None else first
+        if first is None:
+            return dict(data)
+        return {**data, **{name: self._check_mask(name, data[name], first) for name in self.mask_keys if name in data}}
 
 
 class BrainMaskFromNonzerod(MapTransform):
@@ -126,6 +129,14 @@ def _check_finite(image: torch.Tensor, path: Path | None) -> None:
             path=path,
             fix="Replace them (for example `numpy.nan_to_num`) and check how the file was made.",
         )
+
+
+def _without_nan_background(mask: torch.Tensor) -> torch.Tensor:
+    """Return a mask with 0 for NaN, where most of its faces are NaN."""
+    if mask.ndim != 4 or not mask.is_floating_point():
+        return mask
+    faces = [torch.isnan(mask.select(axis, end)).flatten() for axis in (1, 2, 3) for end in (0, -1)]
+    return torch.nan_to_num(mask) if bool(torch.cat(faces).float().mean() > 0.5) else mask
 
 
 def _shape_text(image: torch.Tensor) -> str:

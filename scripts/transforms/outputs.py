@@ -11,6 +11,8 @@ from monai.transforms import LoadImage, MapTransform
 
 from scripts.errors import InputError
 from scripts.results.regions import check_min_volume, without_small_regions
+from scripts.scans.reader import ScanReader
+from scripts.scans.same_grid import on_grid_of
 from scripts.scans.volume import as_volume, grid_of, source_path
 
 __all__ = ["ReloadOriginald", "SplitOutputsd"]
@@ -21,15 +23,17 @@ class ReloadOriginald(MapTransform):
 
     Args:
         keys: MetaTensors [1, H, W, D] that were loaded from files.
+        image_key: the image of the case, on its own grid again; labels on another one are brought onto it.
         allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: on calling, if an image does not know its file.
     """
 
-    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, *, image_key: str = "image", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadImage(ensure_channel_first=True, image_only=True)
+        self.image_key = image_key
+        self.load = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with the files' images."""
@@ -38,7 +42,8 @@ class ReloadOriginald(MapTransform):
             path = source_path(data[key])
             if path is None:
                 raise InputError(f"`{key}` was not loaded from a file", fix="Score it on the working grid.")
-            result[key] = self.load(path)
+            label = self.load(path)
+            result[key] = on_grid_of(data[self.image_key], label, name=str(key)) if self.image_key in data else label
         return result
 
 

@@ -201,3 +201,52 @@ def test_command_line_ends_with_2_and_the_reason(
         run(monkeypatch, "--help")
     assert stop.value.code == 0
     assert "folder of the set" in "".join(capsys.readouterr())
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A preprocessed set of four subjects, its record and its table of published splits."""
+    folder = tmp_path / "data" / "Train" / "pub"
+    for subject in "abcd":
+        write(folder / "t1" / f"{subject}_t1.nii.gz", ord(subject))
+        write(folder / "mask" / f"{subject}_mask.nii.gz", ord(subject), "mask")
+    record = tmp_path / "PUB.yaml"
+    record.write_text(
+        "name: PUB\nfolder: Train/pub\nrole: healthy\nmodalities: [t1, t2]\n"
+        "splits: {train: 'PUB_train_fold{fold}.csv', val: 'PUB_val_fold{fold}.csv', test: PUB_test.csv}\n"
+    )
+    table = tmp_path / "participants.csv"
+    rows = ["participant_id,age,published_splits", "a,30,train_fold0 val_fold1", "b,40,val_fold0 train_fold1", "c,50,test"]
+    table.write_text("\n".join([*rows, "d,60,", "gone,70,test"]) + "\n")
+    return folder, record, table
+
+
+def test_published_splits_are_taken_as_they_are_and_the_record_stays(published: tuple[Path, Path, Path]) -> None:
+    folder, record, table = published
+    before = record.read_bytes()
+    make_splits(str(folder), record=str(record), published=str(table), participants=str(table))
+    assert record.read_bytes() == before
+    root = folder.parents[1]
+    found = {
+        (split, fold): [item["case"] for item in load_datalist(root, str(record), split, fold=fold)]
+        for split, fold in (("train", 0), ("val", 0), ("train", 1), ("val", 1), ("test", 0))
+    }
+    assert found == {("train", 0): ["a"], ("val", 0): ["b"], ("train", 1): ["b"], ("val", 1): ["a"], ("test", 0): ["c"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("participant_id,age\na,3\n", "has no column `published_splits`"),
+        ("participant_id,published_splits\na,training\n", "must be test, train_fold0, val_fold0, …, got 'training' of a"),
+        ("participant_id,published_splits\nz,test\n", "knows none of the subjects here"),
+    ],
+)
+def test_a_table_without_published_splits_is_refused(
+    published: tuple[Path, Path, Path], text: str, message: str
+) -> None:
+    folder, record, table = published
+    table.write_text(text)
+    with pytest.raises(InputError, match=message):
+        make_splits(str(folder), record=str(record), published=str(table))
+    assert not (folder.parents[1] / "splits").exists()

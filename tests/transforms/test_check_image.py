@@ -57,15 +57,11 @@ def test_a_fourth_axis_of_length_one_is_a_channel(write_nifti, load):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (
-            MASK[:, :, :15],
-            r"must have the image's shape \(24, 24, 16\), got \(24, 24, 15\) \(image: .*scan\.nii\.gz\)\. Give the mask",
-        ),
         (np.stack([MASK, MASK], -1), r"must have the image's shape \(24, 24, 16\), got 2 channels of \(24, 24, 16\)"),
         (spoil(MASK, np.nan), "1 of 9216 voxels are NaN or infinite"),
         (np.zeros_like(MASK), r"`brain_mask` holds no voxel\. Give a mask with the brain in it"),
     ],
-    ids=["shape", "channels", "nan", "empty"],
+    ids=["channels", "nan", "empty"],
 )
 def test_a_mask_that_does_not_fit_is_refused_by_name(write_nifti, load, mask, message):
     data = load(image=write_nifti(IMAGE, "scan"), brain_mask=write_nifti(mask, "bad_mask"))
