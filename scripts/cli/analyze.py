@@ -42,7 +42,7 @@ def analyze(
 
     Args:
         input: a NIfTI or MGH file, a folder, a BIDS folder, a CSV of scans, or a list "['a.nii.gz','b.nii.gz']".
-        output_dir: a folder for each scan is made in it; several scans add summary.csv and index.html.
+        output_dir: a folder for each scan is made in it; several scans add summary.csv, regions.csv and index.html.
         modality: t1 or t2; taken from each scan's name by default.
         t1: the T1-weighted scan of the same session, for a T2-weighted one; its brain mask serves both.
         brain_mask: a brain mask on each scan's own grid; one is made by default.

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "modality": str(item["modality"]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "input_sha256": notes.get("input_sha256"),
         "quality": notes.get("quality"),
         "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
@@ -172,9 +174,14 @@ class ScanResult:
             "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
             "p_value": largest_p_value(score, groups) if groups else None,
+            "lowest_p_value": max(1 / (len(group) + 1) for group in groups.values()) if groups else None,
             "num_healthy_scans": len(healthy),
+            "healthy_rank": 1 + sum(value >= score for value in healthy) if healthy else None,
             "threshold": threshold,
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
+            "healthy_false_positive_ml": self.operating_points.healthy_volumes(
+                modality, weights_sha256=weights["sha256"]
+            ),
             "region_volume_ml": float(sum(row["volume_ml"] for row in regions)),
             "num_regions": len(regions),
             "regions": regions,
@@ -198,6 +205,7 @@ class ScanResult:
             reconstruction=volumes["reconstruction"],
             anomaly_map=volumes["anomaly_map"],
             brain_mask=volumes["brain_mask"],
+            region_mask=volumes["lesion_mask"],
             threshold=result["threshold"],
             affine=affine,
             spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),

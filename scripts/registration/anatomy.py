@@ -72,7 +72,8 @@ def anatomy_at(points_mm: ArrayLike) -> Anatomy:
     voxels = np.rint((points - maps.origin) / TEMPLATE_SPACING_MM).astype(int)
     voxels = tuple(voxels.clip(0, np.array(maps.tissue.shape) - 1).T)
     tissue = np.array(("mixed", "fluid", "grey matter", "white matter"))[maps.tissue[voxels]]
-    nearest = np.where(tissue == "white matter", marks.all.query(points)[1], marks.grey[marks.grey_tree.query(points)[1]])
+    grey = marks.grey[marks.grey_tree.query(points)[1]]
+    nearest = np.where(tissue == "white matter", marks.all.query(points)[1], grey)
     lobe = np.where(maps.outside_mm[voxels] > FAR_MM, OUTSIDE, marks.lobe[nearest])
     return Anatomy(lobe, marks.structure[nearest], tissue, maps.ventricle_mm[voxels])
 
