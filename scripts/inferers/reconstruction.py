@@ -101,7 +101,8 @@ class ReconstructionSampler:
         result = volume.new_zeros((self.num_samples, *volume.shape), dtype=torch.float32)
         jobs = torch.cartesian_prod(torch.arange(self.num_samples), torch.arange(len(slices))).to(device)
         steps = torch.tensor(self._steps, device=device)
-        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=None if self.progress else True) as bar:
+        hidden = None if self.progress else True  # None: hidden where there is no terminal
+        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=hidden) as bar:
             for part in jobs.split(size):
                 draw, item = part.unbind(1)
                 place = slices[item]
