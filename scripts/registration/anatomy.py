@@ -70,12 +70,12 @@ def anatomy_at(points_mm: ArrayLike) -> Anatomy:
         raise ValueError(f"`points_mm` must be finite with shape [N, 3], got {points.shape}")
     maps, marks = _maps(), _landmarks()
     voxels = np.rint((points - maps.origin) / TEMPLATE_SPACING_MM).astype(int)
-    voxels = tuple(voxels.clip(0, np.array(maps.tissue.shape) - 1).T)
-    tissue = np.array(("mixed", "fluid", "grey matter", "white matter"))[maps.tissue[voxels]]
+    inside = tuple(voxels.clip(0, np.array(maps.tissue.shape) - 1).T)
+    tissue = np.array(("mixed", "fluid", "grey matter", "white matter"))[maps.tissue[inside]]
     grey = marks.grey[marks.grey_tree.query(points)[1]]
     nearest = np.where(tissue == "white matter", marks.all.query(points)[1], grey)
-    lobe = np.where(maps.outside_mm[voxels] > FAR_MM, OUTSIDE, marks.lobe[nearest])
-    return Anatomy(lobe, marks.structure[nearest], tissue, maps.ventricle_mm[voxels])
+    lobe = np.where(maps.outside_mm[inside] > FAR_MM, OUTSIDE, marks.lobe[nearest])
+    return Anatomy(lobe, marks.structure[nearest], tissue, maps.ventricle_mm[inside])
 
 
 def place_of_region(points_mm: ArrayLike) -> dict[str, Any]:

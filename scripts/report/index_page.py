@@ -50,7 +50,7 @@ def write_index_page(
     scans = [{**_plain_row(row), "status": scan_status(row), "thumbnail": _thumbnail(row, folder)} for row in rows]
     endings = sorted({scan["status"].text for scan in scans})
     for scan, row in zip(scans, rows, strict=True):
-        first = next(iter(row.get("regions") or []), {})
+        first: Mapping[str, Any] = next(iter(row.get("regions") or []), {})
         scan.update(reasons=list(row.get("reasons") or []), report=unquote(str(row.get("report") or "")))
         scan.update(place=first.get("place"), rank=(healthy_rank(row) or (None, None))[0])
     context = {

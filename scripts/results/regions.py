@@ -53,7 +53,7 @@ def region_table(
         volume, mean = float(region.area * voxel_ml), float(region.intensity_mean)
         peak = affine @ [*region.coords[int(values.argmax())], 1.0]
         centroid = affine @ [*region.centroid, 1.0]
-        row = {"volume_ml": volume, "peak": float(region.intensity_max), "mean": mean}
+        row: dict[str, Any] = {"volume_ml": volume, "peak": float(region.intensity_max), "mean": mean}
         row |= {"evidence": volume * (mean - threshold), "peak_mm": _rounded(peak), "centroid_mm": _rounded(centroid)}
         if world_to_template is not None:
             row["peak_mni_mm"] = _rounded(world_to_template @ peak)
