@@ -11,13 +11,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from scripts.report.colours import BACKGROUND, MAP, REGION, TEXT
 from scripts.report.display import DisplayVolumes, choose_slices, radiological_slice
 
-__all__ = ["LESION_COLOUR", "MAP_COLOURS", "draw_mosaic", "draw_thumbnail", "map_maximum"]
+__all__ = ["draw_mosaic", "draw_thumbnail", "map_maximum"]
 
-LESION_COLOUR = "#2ec4f1"  # sky blue, apart from every colour of the map for every kind of colour vision
-MAP_COLOURS = "inferno"
-_BACKGROUND, _TEXT = "black", "#e6e6e6"
 _CELL_INCHES = 1.5
 
 
@@ -54,7 +52,7 @@ def draw_mosaic(
     pairs = -(-len(slices) // columns)
     width, height, _ = np.array(display.volumes["image"].shape) * display.spacing_mm
     size = np.array([_CELL_INCHES * columns + 0.7, 2 * pairs * _CELL_INCHES * height / width])
-    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=BACKGROUND)
     cells = figure.subplots(
         2 * pairs, columns, squeeze=False,
         gridspec_kw={"left": 0, "right": 1 - 0.7 / size[0], "bottom": 0, "top": 1, "wspace": 0.02, "hspace": 0.02},
@@ -74,7 +72,7 @@ def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
     """Draw the axial slice with the most lesion, or with the highest map, as a PNG `width` pixels wide."""
     (index,) = choose_slices(_weight(display), 1)
     extent = np.array(display.volumes["image"].shape) * display.spacing_mm
-    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=BACKGROUND)
     axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axis.axis("off")
     _draw_scan(axis, display, index, caption=False)
@@ -114,7 +112,7 @@ def _draw_scan(axis: Axes, display: DisplayVolumes, index: int, *, caption: bool
     lesion = display.volumes.get("lesion_mask")
     outline = radiological_slice(lesion, index) if lesion is not None else np.zeros(())
     if outline.any() and not outline.all():
-        axis.contour(outline, levels=[0.5], colors=[LESION_COLOUR], linewidths=1.1)
+        axis.contour(outline, levels=[0.5], colors=[REGION], linewidths=1.1)
     if caption:
         middle = [*((np.array(display.volumes["image"].shape[:2]) - 1) / 2), index, 1.0]
         height = float((display.affine @ middle)[2])
@@ -126,23 +124,23 @@ def _draw_scan(axis: Axes, display: DisplayVolumes, index: int, *, caption: bool
 def _draw_map(axis: Axes, display: DisplayVolumes, index: int, top: float) -> None:
     spacing = display.spacing_mm
     picture = radiological_slice(display.volumes["anomaly_map"], index)
-    axis.imshow(picture, cmap=MAP_COLOURS, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
+    axis.imshow(picture, cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
 
 
 def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None) -> None:
     axis = figure.add_axes((1 - 0.62 / width, 0.1, 0.1 / width, 0.8))
-    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP_COLOURS), cax=axis)
-    bar.ax.tick_params(colors=_TEXT, labelsize=7)
+    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP), cax=axis)
+    bar.ax.tick_params(colors=TEXT, labelsize=7)
     if threshold is not None and 0 < threshold < top:
-        bar.ax.axhline(threshold, color=LESION_COLOUR, linewidth=2)
+        bar.ax.axhline(threshold, color=REGION, linewidth=2)
 
 
 def _write(axis: Axes, x: float, y: float, text: str, side: str) -> None:
-    axis.text(x, y, text, transform=axis.transAxes, color=_TEXT, fontsize=6.5, ha=side, va="center")
+    axis.text(x, y, text, transform=axis.transAxes, color=TEXT, fontsize=6.5, ha=side, va="center")
 
 
 def _png(figure: Figure, dpi: int) -> bytes:
     stream = io.BytesIO()
     # Without the program's name and version the same picture is the same file.
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=_BACKGROUND, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
     return stream.getvalue()

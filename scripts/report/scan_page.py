@@ -13,14 +13,19 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from scripts.report.display import DisplayVolumes, display_volumes
+from scripts.report.methods import CITATION, methods_text
 from scripts.report.mosaic import draw_mosaic, draw_thumbnail
 from scripts.report.page import asset, png_uri, render, show_number, show_value, small_png
-from scripts.report.status import scan_status
+from scripts.report.status import healthy_rank, scan_status
 from scripts.report.tables import DASH, write_text
 from scripts.report.viewer import VIEWER_SCRIPTS, make_viewer
+from scripts.results.provenance import BUNDLE
 
 __all__ = ["write_scan_page"]
 
+_HIGH_END = (("p95", "95 % at most"), ("max", "highest"))
+_INPUTS = {"image": "input", "brain_mask": "brain mask", "t1": "T1 of the session"}
+_WHOLE = 0.995  # of a region's voxels, from which its lobe needs no share beside it
 _LICENCES = ("niivue/LICENSE", "niivue/THIRD_PARTY_LICENSES.txt")
 
 
@@ -33,7 +38,7 @@ def write_scan_page(
     quality_picture: bytes | str | os.PathLike[str] | None = None,
     reconstruction_window: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Write the report of one scan: viewer, slices, lesions, quality checks, and how it was made.
+    """Write the report of one scan: viewer, slices, candidate regions, quality checks, and how it was made.
 
     A result without a map (refused or failed) gets its reasons, its quality checks and the picture instead of the
     viewer. What the result does not hold is left out.
@@ -63,6 +68,10 @@ def write_scan_page(
         "facts": _facts(result),
         "threshold": result.get("threshold"),
         "threshold_source": result.get("threshold_source") or "not recorded",
+        "healthy_marked": _healthy_marked(result),
+        "origin": _origin(result),
+        "methods": methods_text(result) if display is not None else [],
+        "citation": CITATION,
         "reasons": list(result.get("reasons") or []),
         "reasons_title": "This scan was not analysed:" if display is None else "Please note:",
         "checks": [_check(check) for check in (result.get("quality") or {}).get("checks", [])],
@@ -83,7 +92,7 @@ def _viewer_context(
     """Return what the template needs beside the facts when there is a map."""
     threshold = result.get("threshold")
     alignment = (result.get("preprocessing") or {}).get("alignment") or {}
-    number = result.get("num_lesions")
+    number = result.get("num_regions")
     return {
         "viewer": make_viewer(
             display,
@@ -91,9 +100,10 @@ def _viewer_context(
             world_to_template=alignment.get("world_to_template"),
             reconstruction_window=reconstruction_window,
         ),
-        "lesions": [_lesion(place, lesion) for place, lesion in enumerate(result.get("lesions") or [], start=1)],
+        "regions": [_region(rank, region) for rank, region in enumerate(result.get("regions") or [], start=1)],
+        "min_volume_ml": (result.get("parameters") or {}).get("min_volume_ml") or None,
         "mosaic": png_uri(draw_mosaic(display, threshold=threshold)),
-        "mosaic_alt": f"Axial slices with {show_value(number)} outlined lesion(s), and the anomaly map of each slice.",
+        "mosaic_alt": f"Axial slices with {show_value(number)} outlined candidate region(s), and each slice's map.",
         "thumbnail": png_uri(draw_thumbnail(display)),
         "licences": [asset(name) for name in _LICENCES],
     }
@@ -103,11 +113,11 @@ def _headline(result: Mapping[str, Any]) -> str:
     """Return the page's title after the case's name."""
     if result.get("anomaly_score") is None:
         return str(result.get("status", "no result"))
-    lesions = result.get("num_lesions") or 0
-    ending = "" if lesions == 1 else "s"
+    regions = result.get("num_regions") or 0
+    ending = "" if regions == 1 else "s"
     return (
-        f"score {show_number(result['anomaly_score'])}, {lesions} lesion{ending}, "
-        f"{show_number(result.get('lesion_volume_ml'), 1)} ml"
+        f"score {show_number(result['anomaly_score'])}, {regions} candidate region{ending}, "
+        f"{show_number(result.get('region_volume_ml'), 1)} ml"
     )
 
 
@@ -116,28 +126,61 @@ def _modality(result: Mapping[str, Any]) -> str:
     return f"{name.upper()}w" if name in ("t1", "t2") else name
 
 
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the tiles at the top of the page; those without a value are left out."""
+def _facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return title, text and note of the tiles at the top of the page; those without a value are left out."""
+    marked = _healthy_marked(result)
+    healthy = f"in healthy subjects: {marked}" if marked else ""
     tiles = [
-        ("Scan-level score", "anomaly_score", 3, ""),
-        ("p against healthy scans", "p_value", 2, ""),
-        ("Lesions", "num_lesions", 0, ""),
-        ("Lesion volume", "lesion_volume_ml", 1, " ml"),
-        ("Threshold", "threshold", 3, ""),
-        ("Brain volume", "brain_volume_ml", 0, " ml"),
+        ("Scan-level score", "anomaly_score", 3, "", ""),
+        ("Candidate regions", "num_regions", 0, "", ""),
+        ("Their volume", "region_volume_ml", 1, " ml", healthy),
+        ("Threshold", "threshold", 3, "", ""),
+        ("Brain volume", "brain_volume_ml", 0, " ml", ""),
     ]
-    texts = [(title, show_number(result.get(key), digits), unit) for title, key, digits, unit in tiles]
-    return [(title, text + unit) for title, text, unit in texts if text != DASH]
+    texts = [(title, show_number(result.get(key), digits), unit, note) for title, key, digits, unit, note in tiles]
+    facts = [(title, text + unit, note) for title, text, unit, note in texts if text != DASH]
+    rank = healthy_rank(result)
+    return facts if rank is None else [*facts[:1], ("Score among healthy scans", *rank), *facts[1:]]
 
 
-def _lesion(place: int, lesion: Mapping[str, Any]) -> dict[str, Any]:
-    centre = [float(value) for value in lesion["centroid_mm"]]
+def _healthy_marked(result: Mapping[str, Any]) -> str | None:
+    """Say what the threshold marks in healthy subjects; None where that was not measured for this threshold."""
+    marked = result.get("healthy_false_positive_ml")
+    if not isinstance(marked, Mapping) or marked.get("median") is None:
+        return None
+    high = next(((word, marked[key]) for key, word in _HIGH_END if marked.get(key) is not None), None)
+    ending = f", {high[0]} {show_number(float(high[1]), 1)} ml" if high else ""
+    count = f" ({marked['n']} scans)" if marked.get("n") else ""
+    return f"median {show_number(float(marked['median']), 1)} ml{ending}{count}"
+
+
+def _origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what identifies a result, in a table that is always open and printed."""
+    versions, weights = dict(_items(result, "versions")), dict(_items(result, "weights"))
+    checksums = [(f"SHA-256 of the {_INPUTS.get(name, name)}", text) for name, text in _items(result, "input_sha256")]
+    rows = [
+        ("Made on", result.get("date")),
+        ("Input", result.get("input")),
+        *checksums,
+        ("Version of the bundle", versions.get(BUNDLE)),
+        ("Weights", weights.get("file")),
+        ("SHA-256 of the weights", weights.get("sha256")),
+        ("Device", result.get("device")),
+    ]
+    return [(name, show_value(value)) for name, value in rows if value not in (None, "")]
+
+
+def _region(rank: int, region: Mapping[str, Any]) -> dict[str, Any]:
+    peak = [float(value) for value in region["peak_mm"]]
+    share = region.get("lobe_share")
     return {
-        **lesion,
-        "label": lesion.get("label", place),
-        "jump": str(centre),
-        "centroid": _point(centre),
-        "centroid_mni": _point(lesion.get("centroid_mni_mm")),
+        **{key: region.get(key) for key in ("volume_ml", "evidence", "peak", "mean")},
+        "rank": region.get("rank", rank),
+        "place": region.get("place") or DASH,
+        "share": f"{share:.0%} of it" if isinstance(share, float) and share < _WHOLE else "",
+        "jump": str(peak),
+        "peak_at": _point(peak),
+        "peak_at_mni": _point(region.get("peak_mni_mm")),
     }
 
 
@@ -179,13 +222,12 @@ def _checks_caption(quality: Mapping[str, Any]) -> str:
 def _tables(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], bool]]:
     """Return title, rows and whether it starts open, for each table of how the result was made."""
     weights = dict(_items(result, "weights"))
-    made = {key: result[key] for key in ("input", "device") if result.get(key) is not None}
     seconds = result.get("seconds")
     steps = seconds if isinstance(seconds, Mapping) else {"total": seconds} if seconds is not None else {}
     return [
         ("Preprocessing", [(_readable(name), text) for name, text in _flat(result.get("preprocessing") or {})], True),
         ("Parameters", list(_flat(result.get("parameters") or {})), False),
-        ("Versions and weights", list(_flat({**made, **dict(_items(result, "versions")), "weights": weights})), False),
+        ("Versions and weights", list(_flat({**dict(_items(result, "versions")), "weights": weights})), False),
         ("Seconds by step", [(name, show_number(float(value), 2)) for name, value in steps.items()], False),
     ]
 

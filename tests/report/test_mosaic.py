@@ -10,8 +10,9 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
+from scripts.report.colours import REGION
 from scripts.report.display import DisplayVolumes, display_volumes
-from scripts.report.mosaic import LESION_COLOUR, _mosaic_slices, draw_mosaic, draw_thumbnail, map_maximum
+from scripts.report.mosaic import _mosaic_slices, draw_mosaic, draw_thumbnail, map_maximum
 
 SHAPE = (40, 44, 36)
 LESION = (slice(24, 28), slice(29, 33), slice(16, 19))
@@ -23,7 +24,7 @@ def pixels(png):
 
 def blue(picture):
     """Rows and columns with about the outline's colour, which no colour of the map comes near."""
-    return np.argwhere(np.abs(picture - to_rgb(LESION_COLOUR)).max(axis=-1) < 0.12)
+    return np.argwhere(np.abs(picture - to_rgb(REGION)).max(axis=-1) < 0.12)
 
 
 @pytest.fixture(scope="module")
