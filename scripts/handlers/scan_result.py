@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
 from scripts.metrics.conformal import largest_p_value
 from scripts.networks import ModalityWeights
+from scripts.registration.anatomy import place_of_region
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
 from scripts.results import remove_result, result_path
-from scripts.results.lesions import lesion_table
 from scripts.results.provenance import versions
+from scripts.results.regions import region_table
 from scripts.scans.notes import read_notes
 from scripts.scans.volume import as_volume, grid_of, original_scan
 from scripts.scans.writer import save_volume
@@ -41,6 +43,7 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "modality": str(item["modality"]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "input_sha256": notes.get("input_sha256"),
         "quality": notes.get("quality"),
         "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
@@ -120,10 +123,11 @@ class ScanResult:
                 result_path(self.output_dir, item, "panel", suffix=".png"),
                 image=as_volume(item["image"]).clip(0),
                 **{name: volumes[name] for name in ("reconstruction", "anomaly_map", "brain_mask")},
+                region_mask=volumes["lesion_mask"],
                 threshold=result["threshold"],
                 affine=affine,
                 spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
-                title=f"{result['case']} · {result['lesion_volume_ml']:.1f} ml above {result['threshold']:g}",
+                title=f"{result['case']} · {result['region_volume_ml']:.1f} ml above {result['threshold']:g}",
             )
         seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._rebuilt - self._ready}
         seconds["writing images"] = time.perf_counter() - writing
@@ -164,13 +168,16 @@ class ScanResult:
     ) -> dict[str, Any]:
         facts = scan_facts(item)
         to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
-        lesions = lesion_table(
+        modality, weights = facts["modality"], self.weights.use(facts["modality"])
+        threshold = self.operating_points.values[modality]
+        regions = region_table(
             volumes["lesion_mask"],
             volumes["anomaly_map"],
             affine,
+            threshold=threshold,
             world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
+            place_of=place_of_region,
         )
-        modality, weights = facts["modality"], self.weights.use(facts["modality"])
         score = float(item["anomaly_score"])
         healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
         groups = self.operating_points.healthy_groups(modality, weights_sha256=weights["sha256"])
@@ -181,12 +188,17 @@ class ScanResult:
             "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
             "p_value": largest_p_value(score, groups) if groups else None,
+            "lowest_p_value": max(1 / (len(group) + 1) for group in groups.values()) if groups else None,
             "num_healthy_scans": len(healthy),
-            "threshold": self.operating_points.values[modality],
+            "healthy_rank": 1 + sum(value >= score for value in healthy) if healthy else None,
+            "threshold": threshold,
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
-            "lesion_volume_ml": float(sum(row["volume_ml"] for row in lesions)),
-            "num_lesions": len(lesions),
-            "lesions": lesions,
+            "healthy_false_positive_ml": self.operating_points.healthy_volumes(
+                modality, weights_sha256=weights["sha256"]
+            ),
+            "region_volume_ml": float(sum(row["volume_ml"] for row in regions)),
+            "num_regions": len(regions),
+            "regions": regions,
             "brain_volume_ml": float((volumes["brain_mask"] > 0).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
             **facts,
             "parameters": dict(self.parameters),

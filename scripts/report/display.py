@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.transform import resize
 
 __all__ = [
-    "LESION_COLOUR",
-    "MAP_COLOURS",
     "MASKS",
     "DisplayVolumes",
     "SlicePicture",
@@ -89,8 +87,6 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
     return sorted(chosen, reverse=True)
 
 
-LESION_COLOUR = "#2ec4f1"  # sky blue, apart from every colour of the map for every kind of colour vision
-MAP_COLOURS = "inferno"
 MASKS = ("lesion_mask", "brain_mask")  # resampled by the nearest voxel, and kept 0 or 1
 
 

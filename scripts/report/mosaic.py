@@ -11,11 +11,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scripts.report.display import LESION_COLOUR, MAP_COLOURS, DisplayVolumes, SlicePicture
+from scripts.report.colours import BACKGROUND, MAP, REGION, TEXT
+from scripts.report.display import DisplayVolumes, SlicePicture
 
 __all__ = ["draw_mosaic", "draw_thumbnail"]
 
-_BACKGROUND, _TEXT = "black", "#e6e6e6"
 _CELL_INCHES = 1.5
 
 
@@ -43,7 +43,7 @@ def draw_mosaic(
     pairs = -(-len(pictures) // columns)
     width, height, _ = np.array(display.volumes["image"].shape) * spacing
     size = np.array([_CELL_INCHES * columns + 0.7, 2 * pairs * _CELL_INCHES * height / width])
-    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=BACKGROUND)
     cells = figure.subplots(
         2 * pairs, columns, squeeze=False,
         gridspec_kw={"left": 0, "right": 1 - 0.7 / size[0], "bottom": 0, "top": 1, "wspace": 0.02, "hspace": 0.02},
@@ -63,7 +63,7 @@ def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
     (picture,) = display.pictures()
     window, spacing = display.window("image"), display.spacing_mm
     extent = np.array(display.volumes["image"].shape) * spacing
-    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=BACKGROUND)
     axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axis.axis("off")
     _draw_scan(axis, picture, window, spacing, caption=False)
@@ -77,7 +77,7 @@ def _draw_scan(
     axis.imshow(picture.layers["image"], cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0])
     outline = picture.layers.get("lesion_mask", np.zeros(()))
     if outline.any() and not outline.all():
-        axis.contour(outline, levels=[0.5], colors=[LESION_COLOUR], linewidths=1.1)
+        axis.contour(outline, levels=[0.5], colors=[REGION], linewidths=1.1)
     if caption:
         _write(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
         _write(axis, 0.03, 0.5, "R", "left")
@@ -85,23 +85,23 @@ def _draw_scan(
 
 
 def _draw_map(axis: Axes, picture: SlicePicture, spacing: NDArray[np.float64], top: float) -> None:
-    axis.imshow(picture.layers["anomaly_map"], cmap=MAP_COLOURS, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
+    axis.imshow(picture.layers["anomaly_map"], cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
 
 
 def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None) -> None:
     axis = figure.add_axes((1 - 0.62 / width, 0.1, 0.1 / width, 0.8))
-    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP_COLOURS), cax=axis)
-    bar.ax.tick_params(colors=_TEXT, labelsize=7)
+    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP), cax=axis)
+    bar.ax.tick_params(colors=TEXT, labelsize=7)
     if threshold is not None and 0 < threshold < top:
-        bar.ax.axhline(threshold, color=LESION_COLOUR, linewidth=2)
+        bar.ax.axhline(threshold, color=REGION, linewidth=2)
 
 
 def _write(axis: Axes, x: float, y: float, text: str, side: str) -> None:
-    axis.text(x, y, text, transform=axis.transAxes, color=_TEXT, fontsize=6.5, ha=side, va="center")
+    axis.text(x, y, text, transform=axis.transAxes, color=TEXT, fontsize=6.5, ha=side, va="center")
 
 
 def _png(figure: Figure, dpi: int) -> bytes:
     stream = io.BytesIO()
     # Without the program's name and version the same picture is the same file.
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=_BACKGROUND, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
     return stream.getvalue()

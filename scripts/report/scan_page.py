@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from scripts.report.display import DisplayVolumes, display_volumes
+from scripts.report.methods import CITATION, methods_text
 from scripts.report.mosaic import draw_mosaic, draw_thumbnail
 from scripts.report.page import asset, png_uri, render, small_png
 from scripts.report.tables import write_text
@@ -33,7 +34,7 @@ def write_scan_page(
     quality_picture: bytes | str | os.PathLike[str] | None = None,
     reconstruction_window: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Write the report of one scan: viewer, slices, lesions, quality checks, and how it was made.
+    """Write the report of one scan: viewer, slices, candidate regions, quality checks, and how it was made.
 
     A result without a map (refused or failed) gets its reasons, its quality checks and the picture instead of the
     viewer. What the result does not hold is left out.
@@ -57,6 +58,8 @@ def write_scan_page(
     picture = _png_bytes(quality_picture)
     context = {
         **scan_words(result),
+        "methods": methods_text(result) if has_map else [],
+        "citation": CITATION,
         "reasons_title": "Please note:" if has_map else "This scan was not analysed:",
         "quality_picture": png_uri(picture) if picture is not None else None,
         "thumbnail": png_uri(small_png(picture)) if picture is not None else None,

@@ -10,7 +10,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
-from scripts.report.display import LESION_COLOUR, DisplayVolumes, display_volumes
+from scripts.report.colours import REGION
+from scripts.report.display import DisplayVolumes, display_volumes
 from scripts.report.mosaic import draw_mosaic, draw_thumbnail
 
 SHAPE = (40, 44, 36)
@@ -23,7 +24,7 @@ def pixels(png):
 
 def blue(picture):
     """Rows and columns with about the outline's colour, which no colour of the map comes near."""
-    return np.argwhere(np.abs(picture - to_rgb(LESION_COLOUR)).max(axis=-1) < 0.12)
+    return np.argwhere(np.abs(picture - to_rgb(REGION)).max(axis=-1) < 0.12)
 
 
 @pytest.fixture(scope="module")
