@@ -122,7 +122,9 @@ class ScanResult:
             draw_panel(
                 result_path(self.output_dir, item, "panel", suffix=".png"),
                 image=as_volume(item["image"]).clip(0),
-                **{name: volumes[name] for name in ("reconstruction", "anomaly_map", "brain_mask")},
+                reconstruction=volumes["reconstruction"],
+                anomaly_map=volumes["anomaly_map"],
+                brain_mask=volumes["brain_mask"],
                 region_mask=volumes["lesion_mask"],
                 threshold=result["threshold"],
                 affine=affine,
