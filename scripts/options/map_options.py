@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from scripts.options.choices import Extent, NoiseKind, Polarity, Residual, Score, Shrinkage
-from scripts.options.fields import Flag, Number, Odd, OddOrNone, Options, Seed, Whole, one_or_several, option
+from scripts.options.fields import Flag, Number, Odd, OddOrNone, Options, Seed, Whole, none_or, one_or_several, option
 
 __all__ = ["MapOptions", "SamplingOptions"]
 
 _GROUP = "the map"
 _NOT_SETTINGS = {"window", "polarity"}
 _SAMPLING_SETTINGS = {"num_samples", "timestep", "noise", "shared_noise"}
+_Components = Annotated[Whole, Field(ge=0, le=1000)]
 _Step = Annotated[Whole, Field(ge=0, le=999_999)]
 _Scale = Annotated[Number, Field(gt=0, le=20)]
 
@@ -83,12 +84,10 @@ class MapOptions(Options):
         group=_GROUP,
         default=False,
     )
-    population_components: Whole = option(
-        "r, principal components of the population in the covariance; 0 for its mean and spread alone",
+    population_components: none_or(_Components) = option(  # type: ignore[valid-type]
+        "r, principal components of the population in the covariance; none for all, 0 for its mean and spread alone",
         group=_GROUP,
-        default=0,
-        ge=0,
-        le=1000,
+        default=None,
     )
     cloud_covariance: Number = option(
         "weight of the reconstructions' own covariance; 0 leaves it out", group=_GROUP, default=1.0, ge=0, le=1_000_000

@@ -103,6 +103,9 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     report: Flag = option("write report.html", group=_OUT)
     outputs: list_of(Name) = option("channels of the inferer", group=_OUT)  # type: ignore[valid-type]
     threshold: Threshold = option("of the anomaly map; voxels at or above it are lesion", group="lesions")
+    min_volume_ml: Number = option(
+        "smallest candidate region to keep", unit="ml of the scan's own voxels", group="lesions", ge=0, le=10_000
+    )
     operating_point: none_or(Text) = option(  # type: ignore[valid-type]
         "which of the shipped thresholds: best_dice, healthy_fpr_0.01, …", group="lesions"
     )

@@ -34,14 +34,14 @@ WRONG: dict[str, Any] = {
 # What is no mistake: all that an option takes of the above; its description in scripts/options says what it means.
 TAKEN: dict[str, str] = {
     "a fraction": "regularization ssim_sigma smoothing_sigma memory_budget_mb grid_spacing lesion_bins_ml max_median_ml "
-    "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold "
+    "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold min_volume_ml "
     "max_gradient_norm",
     "a truth value": "min_max population shared_noise progress bias_correction quality_control overwrite force picture "
     "report keep_published_splits full_resolution ema_ramp anomalies resume",
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
     "thresholds_file population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "
     "default_point cache_dir init_weights encoder_path healthy untrained lesion held_out t1_datasets",
-    "None": "autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
+    "None": "population_components autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
     "lesion_dir default_point cache_dir init_weights encoder_path threshold",
     "empty": "threshold",
     "an empty list": "save healthy untrained lesion held_out t1_datasets",

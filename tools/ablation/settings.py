@@ -8,15 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from monai.bundle import ConfigParser
 from monai.networks.schedulers import Scheduler
+from pydantic import Field
 
 from scripts.errors import InputError
 from scripts.inferers import Polarity, ReconstructionSampler
 from scripts.options import MapOptions, SamplingOptions
-from scripts.options.fields import AutocastDtype, PathText, none_or, option, unknown_option
+from scripts.options.choices import Spread
+from scripts.options.fields import (
+    AutocastDtype,
+    Names,
+    Number,
+    PathText,
+    Whole,
+    none_or,
+    option,
+    unknown_option,
+)
 from scripts.paths import bundle_root
 
 __all__ = [
@@ -33,15 +44,14 @@ __all__ = [
 ]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-POPULATION_KEYS = (  # how a population is measured here
-    "population_datasets",
-    "population_samples",
-    "population_smoothing",
-    "population_spread",
-    "fitted_components",
-    "component_smoothing",
-)
+FIT_KEYS = ("population_smoothing", "population_spread", "fitted_components", "component_smoothing")
+POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
+
+
+_Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
+_Sigma = Annotated[Number, Field(ge=0, le=20)]
+_Components = Annotated[Whole, Field(ge=0, le=1000)]
 
 
 class ReconstructionSettings(SamplingOptions):
@@ -59,6 +69,21 @@ class MapSettings(MapOptions):
     """What an ablation varies of the maps, beside their options."""
 
     map: Literal[MAP_NAMES] = option("anomaly_map or a baseline", default="anomaly_map")  # type: ignore[valid-type]
+    population_datasets: none_or(Names) = option(  # type: ignore[valid-type]
+        "sets whose training split a population is measured on; none takes the file beside the weights", default=None
+    )
+    population_limit: none_or(_Count) = option("the first so many subjects of each set", default=None)  # type: ignore[valid-type]
+    population_samples: _Count = option("reconstructions of each of these subjects", default=4)
+    population_smoothing: _Sigma = option(
+        "of the neighbourhood that is pooled", unit="voxels", default=2.0
+    )
+    population_spread: Spread = option("of the residual", default=Spread.STD)
+    fitted_components: _Components = option(
+        "principal components to keep", default=32
+    )
+    component_smoothing: _Sigma = option(
+        "before the components are found", unit="voxels", default=1.0
+    )
 
 
 class _Settings(ReconstructionSettings, MapSettings):
@@ -90,7 +115,7 @@ class Setting:
 
     def map_options(self, *, polarity: Polarity) -> MapOptions:
         """Return the options of the maps."""
-        return MapOptions(**{key: self.values[key] for key in MAP_KEYS if key != "map"}, polarity=polarity)
+        return MapOptions(**{key: self.values[key] for key in MAP_KEYS if key not in _NOT_OPTIONS}, polarity=polarity)
 
     def sampler(self, scheduler: Scheduler, **options: Any) -> ReconstructionSampler:
         """Return the sampler of the reconstructions; `options` are more fields of it."""
@@ -143,13 +168,16 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
     for name in given:
         if name not in SETTING_KEYS:
             raise unknown_option(str(name), SETTING_KEYS, where=where, mark="")
-    return {name: _plain(value) for name, value in _Settings.check(given, where=where).items()}
+    found = {name: _plain(value) for name, value in _Settings.check(given, where=where).items()}
+    alone = [name for name in _ONE_OR_SEVERAL if isinstance(found.get(name), list) and len(found[name]) == 1]
+    return found | {name: found[name][0] for name in alone}
+
+
+_ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; a list of one is the one."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
+    """Return a value as JSON holds it."""
     return str(value) if isinstance(value, StrEnum) else value
 
 
@@ -191,9 +219,10 @@ def preset_settings(name: str, parser: ConfigParser) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise InputError(f"`preset` must be one of {', '.join(preset_names())}, got {name!r}")
-    config = parser.get()
-    in_config = [key for key in SETTING_KEYS if key not in _OWN and key in config]
-    values = _defaults() | {key: parser.get_parsed_content(key) for key in in_config}
+    shipped = {key: parser.get_parsed_content(key) for key in ("checkpoint", "autocast_dtype")}
+    for block in ("sampling", "map"):
+        shipped |= dict(parser.get_parsed_content(block))
+    values = _defaults() | {key: _plain(value) for key, value in shipped.items() if key in SETTING_KEYS}
     if name != SHIPPED:
         path = _folder() / f"{_PREFIX}{name}.yaml"
         values |= read_settings(ConfigParser.load_config_file(str(path)), where=path)
