@@ -1,7 +1,8 @@
-"""How a network's reconstructions differ from healthy scans, over a population: mean, spread and principal components.
+"""How reconstructions differ from healthy scans, over a population: mean, spread and principal components.
 
-The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ² − diag BBᵀ)): factor analysis, whose low
-rank lets the Mahalanobis map hold the population's covariance without any P×P matrix.
+The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ²)), whose low rank lets the Mahalanobis
+map hold the population's covariance without any P×P matrix. σ² is all of the spread, that of the components among it:
+the directions B are those of the subjects at hand, and a covariance that is too wide along them does no harm.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ class PopulationStatistics:
             expected, got = ("r", *self.mean.shape), tuple(self.components.shape)
             raise InputError(f"`components` must have the shape {expected}, got {got}")
 
-    def leading(self, count: int) -> PopulationStatistics:
-        """Return the statistics with the first `count` components alone.
+    def leading(self, count: int | None) -> PopulationStatistics:
+        """Return the statistics with the first `count` components alone; None for all.
 
         Raises:
             InputError: if there are fewer.
         """
+        if count is None:
+            return self
         if not 0 <= count <= len(self.components):
             there = len(self.components)
             raise InputError(f"`population_components` must be from 0 to {there}, which were measured, got {count}")
@@ -72,10 +75,6 @@ class PopulationStatistics:
         """Return the statistics in the device and the precision of a tensor."""
         parts = (self.mean, self.std, self.brain, self.components)
         return PopulationStatistics(*(part.to(reference) for part in parts))
-
-    def specific_variance(self) -> Tensor:
-        """Return σ² less what the components explain, `[S, H, W]`, >= 0."""
-        return (self.std.square() - self.components.square().sum(dim=0)).clamp(min=0)
 
 
 class PopulationFit:

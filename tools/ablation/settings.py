@@ -49,6 +49,10 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else _whole(value)
+
+
 def _number(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError("a number")
@@ -116,7 +120,7 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "residual": _text,
     "min_max": flag,
     "population": flag,  # statistics of healthy subjects in the covariance
-    "population_components": _whole,
+    "population_components": _whole_or_none,  # null takes all
     "cloud_covariance": _number,
     "population_datasets": _names_or_none,  # measured on their training split; null takes the file beside the weights
     "population_samples": _whole,  # reconstructions of each of these subjects
