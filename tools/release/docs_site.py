@@ -16,6 +16,7 @@ __all__ = ["linked_files", "on_files", "on_page_markdown", "rewrite_links", "sit
 
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 WHOLE_LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<path>[^)#\s:]+)(#[^)\s]*)?\)")
+MENU_PAGE = re.compile(r": ([\w/.-]+\.md)$", flags=re.MULTILINE)
 SHOWN = frozenset({".md", ".png", ".jpg", ".svg", ".yaml", ".json", ".txt", ".csv", ".ipynb", ".cff"})
 
 
@@ -32,7 +33,7 @@ def site_name(path: str) -> str:
 
 
 def linked_files(root: Path) -> list[str]:
-    """Find what the documents link to outside docs/, and what these link to in turn.
+    """Find the pages of the menu that lie outside docs/, what the documents link to there, and what these link to.
 
     Args:
         root: folder of the repository.
@@ -41,8 +42,7 @@ def linked_files(root: Path) -> list[str]:
         Paths relative to it, sorted; code and folders, which the site does not show, are left out.
     """
     waiting = [path.relative_to(root).as_posix() for path in sorted((root / "docs").rglob("*.md"))]
-    waiting += [f"bundle/docs/{name}.md" for name in ("README", "python", "monai_label", "model_zoo", "ablation")]
-    waiting.append("CHANGELOG.md")
+    waiting += MENU_PAGE.findall((root / "mkdocs.yml").read_text(encoding="utf-8"))
     found: set[str] = set()
     while waiting:
         page = waiting.pop()
