@@ -12,7 +12,6 @@ import yaml
 
 from scripts.paths import project_root
 from tools.release.docs_site import LINK, MENU_PAGE, linked_files, rewrite_links, site_name
-from tools.release.package_bundle import check_no_machine_paths
 
 ROOT = Path(project_root())
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).is_file()]
@@ -20,7 +19,14 @@ DOCUMENTS = TOP + sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "bundle
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 CONFIG_FOLDERS = (ROOT, ROOT / "bundle")  # commands of the model card start in the bundle's folder
-RUN_ITSELF = {"config_file", "meta_file", "logging_file", "tracking", "args_file", "run_id"}  # arguments of monai.bundle
+RUN_ITSELF = {
+    "config_file",
+    "meta_file",
+    "logging_file",
+    "tracking",
+    "args_file",
+    "run_id",
+}  # arguments of monai.bundle
 
 
 def text_of(name):
@@ -89,9 +95,10 @@ def test_every_option_of_a_bundle_command_is_a_key_of_its_configs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shell_blocks_are_well_formed(name):
+def test_the_quotes_of_a_command_are_closed(name):
     for command in commands_of(text_of(name)):
-        shlex.split(command.replace("{", "").replace("}", ""))  # an open quote raises
+        if re.match(r"python|torchrun|make |pip |export |[A-Z]+=", command):
+            shlex.split(command)  # an open quote raises
 
 
 def test_the_readme_is_one_screen_with_one_table_of_results():
@@ -104,7 +111,8 @@ def test_the_readme_is_one_screen_with_one_table_of_results():
 
 
 def test_no_document_holds_a_path_of_this_machine():
-    check_no_machine_paths({name: (ROOT / name).read_bytes() for name in NAMES})
+    # of the packed ones `tools.release.package_bundle` checks more
+    assert [name for name in NAMES if str(ROOT) in text_of(name)] == []
 
 
 def test_the_model_card_opens_with_the_header_that_the_hub_reads():
