@@ -97,6 +97,7 @@ class ScoreMaps:
             self.brain_mask,
             residual=o.residual,
             min_max=o.min_max,
+            median_scaling=o.median_scaling,
             smoothing_sigma=o.smoothing_sigma,
             median_size=o.median_size,
             erosion=o.erosion,

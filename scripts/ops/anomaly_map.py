@@ -13,7 +13,7 @@ from scripts.ops.checks import check_choice, check_finite, check_non_negative, c
 from scripts.ops.ssim import ssim_map
 from scripts.options.choices import Residual
 
-__all__ = ["Residual", "anomaly_map", "min_max_scale", "postprocess", "residual_map", "smooth"]
+__all__ = ["Residual", "anomaly_map", "median_scale", "min_max_scale", "postprocess", "residual_map", "smooth"]
 
 
 def min_max_scale(volume: Tensor) -> Tensor:
@@ -135,6 +135,7 @@ def anomaly_map(
     *,
     residual: str = Residual.SSIM,
     min_max: bool = True,
+    median_scaling: bool = False,
     smoothing_sigma: float = 1.0,
     median_size: int = 0,
     erosion: int = 0,
@@ -144,7 +145,7 @@ def anomaly_map(
     """Combine a Mahalanobis map and a residual into one anomaly map.
 
     In this order: NaN of the Mahalanobis map to 0; min-max scaling over the whole volume; 3D Gaussian smoothing;
-    times the residual and the brain mask; 3D median filter; erosion of the mask.
+    times the residual and the brain mask; 3D median filter; erosion of the mask; division by the map's own median.
 
     Args:
         image: `[S, H, W]`, finite, any intensity unit.
@@ -154,6 +155,8 @@ def anomaly_map(
         residual: ssim for 1 − SSIM, l1, l2, or none for the Mahalanobis map alone.
         min_max: scale the Mahalanobis map to [0, 1], as the paper does; it makes volumes incomparable, so leave it off
             where one threshold is to serve several volumes. A constant map becomes zero.
+        median_scaling: divide the map by the median of its values above 0, its healthy background, so that one threshold
+            serves scanners of other noise and sharpness. A lesion has to cover most of the brain to move it.
         smoothing_sigma: of the Gaussian in voxels, 0 for none.
         median_size: odd edge of the median's cube in voxels, 0 for none.
         erosion: voxels to take off the brain mask.
@@ -185,7 +188,21 @@ def anomaly_map(
         distance = distance.masked_fill(distance.isnan(), 0)
         check_finite(mahalanobis_map=distance)
         combined = combined * smooth(min_max_scale(distance) if min_max else distance, smoothing_sigma)
-    return postprocess(combined * (brain_mask != 0), brain_mask, median_size=median_size, erosion=erosion)
+    result = postprocess(combined * (brain_mask != 0), brain_mask, median_size=median_size, erosion=erosion)
+    return median_scale(result) if median_scaling else result
+
+
+def median_scale(volume: Tensor) -> Tensor:
+    """Divide a map by the median of its values above 0; a map without any stays as it is.
+
+    Args:
+        volume: any shape, finite, >= 0.
+
+    Returns:
+        The same shape; values in medians of the map.
+    """
+    above = volume[volume > 0]
+    return volume / above.median() if above.numel() else volume
 
 
 def _at_least_float32(volume: Tensor) -> Tensor:

@@ -74,6 +74,11 @@ class MapOptions(Options):
         "window of the SSIM; several for the mean over these scales", unit="voxels", group=_GROUP, default=1.0
     )
     min_max: Flag = option("scale the Mahalanobis map of a volume to [0, 1]", group=_GROUP, default=True)
+    median_scaling: Flag = option(
+        "divide the anomaly map by its own median in the brain, so that one threshold serves many scanners",
+        group=_GROUP,
+        default=False,
+    )
     smoothing_sigma: Number = option(
         "of the Mahalanobis map; 0 for none", unit="voxels", group=_GROUP, default=1.0, ge=0, le=20
     )
