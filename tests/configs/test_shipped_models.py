@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from scripts.evaluation import OperatingPoints
@@ -47,9 +48,32 @@ def test_thresholds_were_calibrated_with_these_weights_and_settings(
 @pytest.mark.parametrize("modality", WEIGHTS)
 def test_every_operating_point_of_the_default_is_there(models: Path, modality: str) -> None:
     points = json.loads((models / "thresholds.json").read_text())[modality]["default"]["points"]
-    assert set(points) == {"best_dice", "healthy_fpr_0.01", "healthy_fpr_0.05", "healthy_fpr_0.1"}
+    assert set(points) == {"best_dice", "healthy_fpr_0.01", "healthy_fpr_0.05", "healthy_fpr_0.1", "healthy_ml"}
     rates = [points[f"healthy_fpr_{rate}"]["threshold"] for rate in ("0.01", "0.05", "0.1")]
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("modality", WEIGHTS)
+def test_the_default_bounds_what_is_marked_in_healthy_subjects(models: Path, modality: str) -> None:
+    entry = json.loads((models / "thresholds.json").read_text())[modality]["default"]
+    assert entry["default"] == "healthy_ml"
+    assert sum(map(len, entry["healthy_groups"].values())) == len(entry["healthy_scores"])
+
+
+@pytest.mark.parametrize("modality", WEIGHTS)
+def test_the_statistics_of_healthy_subjects_belong_to_these_weights(models: Path, modality: str) -> None:
+    content = torch.load(models / f"population_{modality}.pt", weights_only=True)
+    assert _sha256(models / WEIGHTS[modality]) in str(content)
+    assert (models / f"population_{modality}.pt").stat().st_size < 25 * 2**20
+
+
+@pytest.mark.parametrize("modality", WEIGHTS)
+def test_the_public_domain_weights_have_their_own_settings(root: Path, models: Path, modality: str) -> None:
+    folder = models / "public_domain"
+    entry = json.loads((folder / "thresholds.json").read_text())[modality]["default"]
+    assert entry["weights"] == _sha256(folder / WEIGHTS[modality])
+    points = OperatingPoints(folder / "thresholds.json", settings=_settings(root, "public_domain.yaml"))
+    assert points.changed(modality) == []
 
 
 def test_git_holds_no_image_volume(root: Path) -> None:

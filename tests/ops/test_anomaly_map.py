@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from scripts.errors import InputError
-from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postprocess, residual_map, smooth
+from scripts.ops.anomaly_map import Residual, anomaly_map, median_scale, min_max_scale, postprocess, residual_map, smooth
 from scripts.ops.ssim import ssim_map
 
 SHAPE = (9, 12, 13)
@@ -32,6 +32,21 @@ def test_min_max_scale():
     assert torch.equal(min_max_scale(torch.full(SHAPE, 7.0)), torch.zeros(SHAPE))
     with pytest.raises(InputError, match=r"`volume` must be finite, got 2 NaN or infinite of 3 values"):
         min_max_scale(torch.tensor([torch.nan, 1.0, torch.inf]))
+
+
+def test_median_scale_leaves_the_background_at_one_and_forgets_the_scale():
+    volume = torch.tensor([[0.0, 0.5], [2.0, 1.0]])
+    assert median_scale(volume).tolist() == [[0, 0.5], [2, 1.0]], "the median of what is above 0 is 1"
+    torch.testing.assert_close(median_scale(7 * volume), median_scale(volume))
+    assert torch.equal(median_scale(torch.zeros(SHAPE)), torch.zeros(SHAPE))
+
+
+def test_median_scaling_is_the_last_step(scene):
+    image, reconstruction, distance, mask = scene
+    options = {"min_max": False, "median_size": 3, "erosion": 1}
+    plain = anomaly_map(image, reconstruction, distance, mask, **options)
+    scaled = anomaly_map(image, reconstruction, distance, mask, median_scaling=True, **options)
+    torch.testing.assert_close(scaled, plain / plain[plain > 0].median())
 
 
 def test_smooth_is_a_unit_mass_gaussian():
