@@ -128,9 +128,6 @@ class EvaluateOptions(_Limited):
     panels: Literal["all", "best_median_worst"] | Annotated[Whole, Field(ge=0, le=1_000_000)] = option(
         "which cases get a picture: all, the first so many, or best_median_worst", group=_OUT
     )
-    best_dice_search: Literal["exact", "greedy"] = option(
-        "over all thresholds, or the reference's bisection", group=_OUT
-    )
     lesion_bins_ml: list_of(_Volume) = option("volumes that part the lesions", unit="ml", group=_OUT)  # type: ignore[valid-type]
     num_bootstrap: Whole = option("rounds of the bootstrap", group=_OUT, ge=0, le=1_000_000)
     full_resolution: Flag = option("score on each scan's own grid", group=_OUT)

@@ -181,7 +181,7 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, s
         ({"residual": "l3"}, "`residual` must be one of ssim, l1, l2, none, got 'l3'"),
         ({"polarity": "grey"}, "`polarity` must be one of dark, bright, got 'grey'"),
         ({"window": 4}, "`window` must be an odd whole number from 1 to 31, got 4"),
-        ({"regularization": 0}, r"`regularization` must be a number above 0 \(squared intensity\), got 0"),
+        ({"regularization": 0}, r"`regularization` must be a number above 0 and at most 1000000 \(squared intensity\), got 0"),
         ({"smoothing_sigma": -1}, r"`smoothing_sigma` must be a number from 0 to 20 \(voxels\), got -1"),
         ({"ssim_sigma": 0}, "`ssim_sigma` must be a number above 0 and at most 20, or a list of one or more .*, got 0"),
         ({"median_size": 2}, "`median_size` must be 0 or an odd whole number from 1 to 31, got 2"),
