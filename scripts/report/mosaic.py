@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from scripts.report.display import DisplayVolumes, choose_slices, radiological_s
 __all__ = ["draw_mosaic", "draw_thumbnail", "map_maximum"]
 
 _CELL_INCHES = 1.5
+_LEAST_DPI = 110
 
 
 def map_maximum(display: DisplayVolumes, threshold: float | None) -> float:
@@ -30,7 +32,12 @@ def map_maximum(display: DisplayVolumes, threshold: float | None) -> float:
 
 
 def draw_mosaic(
-    display: DisplayVolumes, *, threshold: float | None = None, num_slices: int = 12, columns: int = 6, dpi: int = 110
+    display: DisplayVolumes,
+    *,
+    threshold: float | None = None,
+    num_slices: int = 12,
+    columns: int = 6,
+    dpi: int | None = None,
 ) -> bytes:
     """Draw axial slices as PNG, for each the scan with the lesions' outline and below it the anomaly map.
 
@@ -42,7 +49,8 @@ def draw_mosaic(
         threshold: marked on the colour bar.
         num_slices: how many slices; a brain with fewer slices shows them all.
         columns: slices side by side.
-        dpi: pixels an inch; a slice is 1.5 inches wide.
+        dpi: pixels an inch; a slice is 1.5 inches wide. None takes as many as give each of its voxels a pixel, 110 at
+            least.
 
     Returns:
         The PNG file.
@@ -65,7 +73,8 @@ def draw_mosaic(
         _draw_scan(cells[row, column], display, index, caption=True)
         _draw_map(cells[row + 1, column], display, index, top)
     _draw_bar(figure, float(size[0]), top, threshold)
-    return _png(figure, dpi)
+    own = math.ceil(display.volumes["image"].shape[0] / _CELL_INCHES)
+    return _png(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
 
 
 def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
