@@ -68,7 +68,7 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
         linked.append({**row, "report": link})
     write_summary(folder / "summary.csv", linked)
     write_regions(folder / "regions.csv", linked)
-    write_index_page(folder / "index.html", linked)
+    write_index_page(folder / "index.html", linked, regions="regions.csv")
 
 
 def write_bids_description(output_dir: str, datalist: Sequence[Mapping[str, str]]) -> None:
