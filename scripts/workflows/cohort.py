@@ -115,7 +115,7 @@ class Cohort:
             InputError: at the end, if a scan has no result; for a single scan, its own error.
         """
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
-        self.evaluator.logger.setLevel(logging.WARNING)
+        self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
         self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         _tell_device(str(self.results.device))
         rows = []
