@@ -1,4 +1,4 @@
-"""Read one volume from a NIfTI, MGH or Analyze file by what it holds, whatever it is called."""
+"""Read one volume from a NIfTI, MGH or Analyze file or a DICOM series by what it holds, whatever it is called."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom, read_dicom
 
 __all__ = ["ScanFile", "read_scan_file"]
 
@@ -27,7 +28,7 @@ _GZIP = b"\x1f\x8b"
 _HEAD = 540  # bytes of the longest header, NIfTI-2
 _CHUNK = 1 << 16
 _MGH_FLAG = 28  # where an MGH header says (int16) whether it tells the orientation
-_CONVERT = "Convert it to NIfTI (for DICOM, `dcm2niix`)"
+_CONVERT = "Convert it to NIfTI"
 _AGAIN = "Copy or convert it again from its source"
 _ONE_VOLUME = (
     "Save one as a file (`fslroi scan.nii.gz volume.nii.gz 0 1`, or nibabel's `scan.slicer[..., 0]`): of echoes or "
@@ -57,7 +58,8 @@ def read_scan_file(path: Path) -> ScanFile:
     """Read a volume.
 
     NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say; for pairs (Analyze and
-    NIfTI) either file may be named. Dimensions of length one after the third are dropped.
+    NIfTI) either file may be named, for a DICOM series any of its files. Dimensions of length one after the third are
+    dropped.
 
     Args:
         path: the file.
@@ -65,6 +67,9 @@ def read_scan_file(path: Path) -> ScanFile:
     Raises:
         InputError: if it is missing, of another format, cut off or damaged, or holds no single volume of real numbers.
     """
+    if is_dicom(path):
+        series = read_dicom(path)
+        return ScanFile(image=nib.Nifti1Image(series.voxels, series.affine), voxels=series.voxels, oriented=True)
     try:
         return _read_pair(path) if _is_pair(path) else _read_single(path)
     except InputError:
@@ -157,8 +162,6 @@ def _kind(head: bytes, path: Path) -> type[SpatialImage]:
     if head.startswith(_PLACEHOLDERS):
         fix = "Fetch the file itself (`datalad get`, `git lfs pull`)"
         raise InputError("is the placeholder of a file that is not here", path=path, fix=fix)
-    if head[128:132] == b"DICM":
-        raise InputError("is DICOM, and no NIfTI or MGH image", path=path, fix="Convert its series with `dcm2niix`")
     raise InputError("is no NIfTI or MGH image", path=path, fix=_CONVERT)
 
 
