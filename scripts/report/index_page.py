@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from scripts.report.page import png_uri, render, show_number, small_png
-from scripts.report.status import healthy_rank, scan_status
+from scripts.report.page import png_uri, render, small_png
 from scripts.report.tables import write_csv, write_text
+from scripts.report.words import healthy_rank, scan_status, show_number
 
 __all__ = ["write_index_page", "write_regions", "write_summary"]
 

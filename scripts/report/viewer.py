@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from scripts.report.colours import MAP, REGION
 from scripts.report.display import DisplayVolumes, display_nifti
-from scripts.report.mosaic import map_maximum
 
 __all__ = ["VIEWER_SCRIPTS", "Layer", "Viewer", "make_viewer"]
 
@@ -105,7 +104,7 @@ def make_viewer(
         "voxelMl": abs(float(np.linalg.det(display.affine[:3, :3]))) / 1000,
     }
     if "anomaly_map" in display.volumes:
-        top = map_maximum(display, threshold)
+        top = display.map_maximum(threshold)
         settings["threshold"] = top / 2 if threshold is None else float(threshold)
         settings["mapMaximum"] = max(float(display.volumes["anomaly_map"].max()), top)
         settings["mapColours"] = _colours()
@@ -135,7 +134,7 @@ def _window(
         return display.window(name)
     if name == "reconstruction":
         return reconstruction_window
-    return (0.0, map_maximum(display, threshold)) if name == "anomaly_map" else (0.0, 1.0)
+    return (0.0, display.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
 
 
 def _colours() -> dict[str, list[int]]:

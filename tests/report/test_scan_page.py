@@ -12,9 +12,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.page import NOTICE, link_to, render, show_number, show_value
+from scripts.report.page import NOTICE, link_to, render
 from scripts.report.scan_page import write_scan_page
-from scripts.report.status import healthy_rank, scan_status
+from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 from tests.report.conftest import WICKED
 
 
