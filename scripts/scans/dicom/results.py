@@ -19,6 +19,7 @@ from scripts.scans.dicom.volume import DicomVolume, read_dicom
 __all__ = ["DicomSource", "ResultMaker"]
 
 _SEGMENTATION_SERIES, _MAP_SERIES = 9001, 9002  # beyond what scanners number
+_NARROWEST = 1e-6  # window of an empty map
 _PATIENT_AND_STUDY = (  # a source may lack what must be there, if only empty
     "PatientID",
     "PatientName",
@@ -69,7 +70,8 @@ class DicomSource:
         files = list(dict.fromkeys(file for file, _ in self._volume.frames))
         if 1 < len(files) < len(self._volume.frames):
             raise InputError("results refer to one multi-frame file, and the series has several", path=path)
-        self._images = [_with_all_of_patient(read_dataset(file, voxels=True)) for file in files]
+        step_mm = float(np.linalg.norm(self._volume.affine[:3, 2]))
+        self._images = [_completed(read_dataset(file, voxels=True), step_mm) for file in files]
         if not self._images[0].get("FrameOfReferenceUID", None):
             raise InputError("it has no frame of reference that DICOM results could share", path=path)
 
@@ -107,7 +109,7 @@ class DicomSource:
             segment_descriptions=[segment],
             series_number=_SEGMENTATION_SERIES,
             series_description=f"{label} (research only)",
-            content_label="CANDIDATE_REGIONS",
+            content_label="CANDIDATES",
             **self._common(maker),
         )
         self._save(segmentation, path)
@@ -139,8 +141,7 @@ class DicomSource:
             pixel_array=self._frames(values, affine).astype(np.float32),
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],
-            window_center=top / 2,
-            window_width=max(top, np.finfo(np.float32).eps),
+            voi_lut_transformations=[hd.VOILUTTransformation(window_center=top / 2, window_width=max(top, _NARROWEST))],
             series_number=_MAP_SERIES,
             series_description=f"{label} (research only)",
             content_label="ANOMALY_MAP",
@@ -172,12 +173,16 @@ class DicomSource:
 
     @staticmethod
     def _save(result: Any, path: Path) -> None:
+        result.BodyPartExamined = "BRAIN"
         with replacing(path) as temporary:
             result.save_as(temporary)
 
 
-def _with_all_of_patient(dataset: Any) -> Any:
+def _completed(dataset: Any, step_mm: float) -> Any:
+    """Add what every image should have and some lack, so that results can take it over."""
     for keyword in _PATIENT_AND_STUDY:
         if keyword not in dataset:
             setattr(dataset, keyword, "")
+    if not dataset.get("SliceThickness", None):
+        dataset.SliceThickness = f"{step_mm:.6g}"
     return dataset
