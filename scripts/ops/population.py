@@ -122,12 +122,12 @@ class PopulationFit:
 
         Mean and spread are pooled over a Gaussian neighbourhood of each voxel, as few subjects know little about a
         single one. Voxels without a brain near them take the values of the nearest that has. The components are those
-        of the smoothed residuals; the variance that as many random directions would have is taken off each, since the
-        directions are chosen to fit these subjects (probabilistic principal components).
+        of the smoothed residuals; the variance of noise, which the smaller half of the eigenvalues tells, is taken off
+        each, since the directions are chosen to fit these subjects (probabilistic principal components).
 
         Args:
             smoothing_sigma: of mean and spread, voxels; 0 for none.
-            num_components: r, fewer than the subjects less one.
+            num_components: r, fewer than the subjects less one; the first of more are the same.
             component_sigma: of the residuals before the components are found, voxels; 0 for none.
             spread: std or mad, which outliers among the subjects do not move; the mean then is the median.
 
@@ -223,7 +223,7 @@ def _components(stack: Tensor, mean: Tensor, known: Tensor, count: int, sigma: f
         gram += wide @ wide.mT
     values, vectors = torch.linalg.eigh(gram / degrees)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    floor = values[count:degrees].mean()
+    floor = values[degrees // 2 : degrees].mean()  # the smaller half, whatever the number that is kept
     # a direction of unit length is Rᵀu / √((N − 1) g); times the standard deviation that is left of it, √(g − floor)
     gain = ((values[:count] - floor).clamp(min=0) / (values[:count] * degrees).clamp(min=1e-300)).sqrt()
     basis = (vectors[:, :count] * gain).mT.float()

@@ -116,6 +116,9 @@ def test_order_of_subjects_does_not_matter() -> None:
 def test_leading_components_are_the_first() -> None:
     found = _finish(_with_modes(12, noise=0.05)[0], 1.0, num_components=5)
     assert torch.equal(found.leading(2).components, found.components[:2])
+    fewer = _finish(_with_modes(12, noise=0.05)[0], 1.0, num_components=2)
+    torch.testing.assert_close(fewer.components, found.components[:2])
+    assert found.leading(None) is found
     assert found.leading(0).components.shape == (0, *SHAPE)
 
 

@@ -15,7 +15,7 @@ from scripts.ops import PopulationFit, PopulationStatistics, population
 from tools.ablation.cache import AblationCache, digest_of
 from tools.ablation.cases import AblationCase
 from tools.ablation.reconstructions import Rebuilder
-from tools.ablation.settings import POPULATION_KEYS, Setting
+from tools.ablation.settings import FIT_KEYS, POPULATION_KEYS, Setting
 
 __all__ = ["PopulationMaker"]
 
@@ -32,7 +32,7 @@ class PopulationMaker:
     Args:
         rebuilder: of the reconstructions.
         cache: keeps reconstructions and statistics.
-        subjects: returns the training subjects of a data set, one after the other.
+        subjects: returns the training subjects of a data set, the first so many or all, one after the other.
         listed: returns what tells whether they are the same as before, without reading them.
     """
 
@@ -41,8 +41,8 @@ class PopulationMaker:
         rebuilder: Rebuilder,
         cache: AblationCache,
         *,
-        subjects: Callable[[str], Iterable[AblationCase]],
-        listed: Callable[[str], Any],
+        subjects: Callable[[str, int | None], Iterable[AblationCase]],
+        listed: Callable[[str, int | None], Any],
     ) -> None:
         self.rebuilder, self.cache, self.subjects, self.listed = rebuilder, cache, subjects, listed
         self._known: dict[str, PopulationStatistics] = {}
@@ -59,9 +59,9 @@ class PopulationMaker:
         subjects = {
             "source": self.rebuilder.source(setting),
             "num_samples": setting.values["population_samples"],
-            "subjects": {name: self.listed(name) for name in names},
+            "subjects": {name: self.listed(name, setting.values["population_limit"]) for name in names},
         }
-        options = {key: setting.values[key] for key in POPULATION_KEYS if key not in subjects}
+        options = {key: setting.values[key] for key in FIT_KEYS}
         key = digest_of({**subjects, "options": options, "code": _CODE})
         if key not in self._known:
             path = self.cache.folder / "populations" / f"{key[:32]}.pt"
@@ -87,7 +87,7 @@ class PopulationMaker:
             fit = PopulationFit()
             fewer = Setting(setting.name, {**setting.values, "num_samples": setting.values["population_samples"]})
             for name in setting.values["population_datasets"]:
-                for case in self.subjects(name):
+                for case in self.subjects(name, setting.values["population_limit"]):
                     mean = self.rebuilder.reconstruct(fewer, case).mean(dim=0)
                     fit.add(case.image - mean, case.brain_mask)
             logger.info("population of %s: %d subjects", ", ".join(setting.values["population_datasets"]), fit.count)

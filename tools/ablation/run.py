@@ -112,13 +112,13 @@ def ablation(
         raise InputError("`datasets` must name at least one lesion set, got none")
     rebuilder.make_missing([*lesion, *normal])
 
-    def subjects(name: str) -> Iterator[AblationCase]:
-        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold)
+    def subjects(name: str, count: int | None) -> Iterator[AblationCase]:
+        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
         bar = tqdm(items, desc=f"population of {name}", unit="subject", disable=not shown)
         return read_cases(parser, bar, labelled=False)
 
-    def listed(name: str) -> list[tuple[str, int]]:
-        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold)
+    def listed(name: str, count: int | None) -> list[tuple[str, int]]:
+        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
         return [(item["case"], Path(item["image"]).stat().st_size) for item in items]
 
     maker = RowMaker(
