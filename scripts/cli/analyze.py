@@ -11,6 +11,7 @@ import fire
 import monai.bundle
 
 from scripts.errors import InputError, end_with_the_reason
+from scripts.log import quiet_log
 from scripts.paths import bundle_root
 
 __all__ = ["analyze"]
@@ -64,6 +65,7 @@ def analyze(
         force: go on with scans that quality control refuses.
         **more: any other key of bundle/configs/inference.yaml, such as --timestep 400 or --score whitened.
     """
+    quiet_log()
     end_with_the_reason()
     given = {name: value for name, value in locals().items() if name not in ("more", "given")}
     config_file = f"{bundle_root()}/configs/inference.yaml"
