@@ -20,8 +20,8 @@ $(VENV)/.torch: requirements-torch.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(VENV)/.run: requirements.txt $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.run: requirements.txt requirements-dicom.txt $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
@@ -71,7 +71,7 @@ clean:           ## remove what the targets made, but not the environment
 MONAI15_VENV ?= .venv-monai-1.5
 .PHONY: test-monai-1.5
 
-$(MONAI15_VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt requirements-monai-1.5.txt
+$(MONAI15_VENV)/.ready: requirements-torch.txt requirements.txt requirements-dicom.txt requirements-dev.txt requirements-monai-1.5.txt
 	$(PYTHON) -m venv $(MONAI15_VENV)
 	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
