@@ -57,8 +57,8 @@ def main_bids(words: Sequence[str] | None = None) -> None:
     parser.add_argument("bids_dir", help="the BIDS data set")
     parser.add_argument("output_dir", help="the derivatives go here")
     parser.add_argument("analysis_level", choices=["participant", "group"], help="group writes tables and index.html")
-    label = {"nargs": "+", "default": [], "metavar": "LABEL"}
-    parser.add_argument("--participant-label", "--participant_label", help="with or without sub-; default all", **label)
+    label = parser.add_argument("--participant-label", "--participant_label", nargs="+", default=[], metavar="LABEL")
+    label.help = "with or without sub-; all by default"
     parser.add_argument("--version", action="store_true", help="show the version and end")
     given, options = parser.parse_known_args(list(words))
     if given.analysis_level == "participant":

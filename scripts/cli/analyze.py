@@ -14,7 +14,7 @@ from scripts.errors import InputError, end_with_the_reason
 from scripts.log import quiet_log
 from scripts.paths import bundle_root
 
-__all__ = ["analyze"]
+__all__ = ["analyze", "main"]
 
 
 def analyze(
@@ -83,6 +83,11 @@ def _check_names(more: dict[str, Any], config_file: str) -> None:
             raise InputError(f"there is no option --{name}", fix=hint)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run `analyze` from the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     fire.Fire(analyze)
+
+
+if __name__ == "__main__":
+    main()
