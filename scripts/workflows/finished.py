@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from scripts.data.inputs.files import files_of
 from scripts.errors import InputError
 from scripts.files import file_sha256
 from scripts.handlers.scan_result import ScanResult
@@ -91,9 +89,8 @@ def _differences(
 
 
 def _checksum(path: str) -> str:
-    """Return the SHA-256 of a scan's file, with that of its partner for a pair of header and voxels."""
+    """Return the SHA-256 of a scan's file."""
     try:
-        both = [file_sha256(file) for file in files_of(Path(path))]
+        return file_sha256(path)
     except OSError as error:
         raise InputError(f"the file cannot be read ({error.strerror})", path=path) from error
-    return " ".join(both)

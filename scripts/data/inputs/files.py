@@ -15,7 +15,6 @@ __all__ = [
     "case_names",
     "check_distinct",
     "check_file",
-    "files_of",
     "list_names",
     "one_of_each",
     "scan_stem",
@@ -25,8 +24,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".mgh.gz", ".hdr.gz", ".img.gz")
-_SECOND_OF_PAIR = (".img", ".img.gz")  # a folder's pairs are listed by their headers
+_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".mgh.gz")
 _NO_SCAN = re.compile(
     r"(^|.*[_.\-])((brain|lesion)?masks?|roi|[adm]?seg|probseg|segmentation|labels?|map|reconstruction|uncertainty)"
     r"|.*_desc-reconstruction_[A-Za-z0-9]+",
@@ -58,21 +56,10 @@ def check_file(path: Path, what: str = "scan") -> Path:
     if not path.is_file():
         raise InputError(f"the {what} does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
     if not _suffix(path):
-        others = ", ".join(_SUFFIXES[2:6])
+        others = ", ".join(_SUFFIXES[2:4])
         what = f"the name must end in {' or '.join(_SUFFIXES[:2])} (or {others})"
         raise InputError(what, path=path, fix="Convert it to NIfTI (for DICOM, `dcm2niix`)")
     return path
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the files that a scan consists of: itself, and for one file of a pair the other one that is beside it."""
-    suffix = _suffix(path)
-    others = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
-    if suffix not in others:
-        return [path]
-    stem = path.name[: -len(suffix)]
-    beside = {f"{stem}{other}".lower() for other in (others[suffix], others[suffix].removesuffix(".gz"))}
-    return sorted([path, *(other for other in path.parent.iterdir() if other.name.lower() in beside)])
 
 
 def search_folder(root: Path) -> list[Path]:
@@ -87,7 +74,7 @@ def search_folder(root: Path) -> list[Path]:
     Raises:
         InputError: if there is no scan.
     """
-    found = sorted(path for path in _walk(root) if _suffix(path) and _suffix(path) not in _SECOND_OF_PAIR)
+    found = sorted(path for path in _walk(root) if _suffix(path))
     found = one_of_each(found)
     no_scans = [path for path in found if _is_no_scan(path, root)]
     absent = [path for path in found if not path.is_file()]
@@ -100,7 +87,7 @@ def search_folder(root: Path) -> list[Path]:
     scans = [path for path in found if path not in {*no_scans, *absent}]
     if not scans:
         more = f", only {len(found)} that are masks, results or not here" if found else ""
-        fix = f"Names must end in {', '.join(_SUFFIXES[:6])}"
+        fix = f"Names must end in {', '.join(_SUFFIXES[:4])}"
         raise InputError(f"the folder holds no NIfTI or MGH scan{more}", path=root, fix=fix)
     return scans
 
