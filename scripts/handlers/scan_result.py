@@ -91,7 +91,7 @@ class ScanResult:
         self.dicom = DicomOutput.of(self.dicom)
         self.parameters = {**self.parameters, **self.settings}
         self.results: list[dict[str, Any]] = []
-        self._began = self._ready = self._rebuilt = time.perf_counter()
+        self._began = self._ready = self._reconstructed = time.perf_counter()
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -107,7 +107,7 @@ class ScanResult:
         self._ready = time.perf_counter()
 
     def _have_maps(self, engine: Engine) -> None:
-        self._rebuilt = time.perf_counter()
+        self._reconstructed = time.perf_counter()
 
     def __call__(self, engine: Engine) -> None:
         """Write the files of the current iteration's scans."""
@@ -135,7 +135,7 @@ class ScanResult:
                 spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
                 title=f"{result['case']} · {result['region_volume_ml']:.1f} ml above {result['threshold']:g}",
             )
-        seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._rebuilt - self._ready}
+        seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._reconstructed - self._ready}
         seconds["writing images"] = time.perf_counter() - writing
         seconds["total"] = time.perf_counter() - self._began
         result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
