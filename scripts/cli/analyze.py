@@ -18,8 +18,9 @@ def analyze(input: Paths, output_dir: PathText = "out", **options: Any) -> None:
     Research software; not a medical device.
 
     Args:
-        input: a NIfTI or MGH file, a folder, a BIDS folder, a CSV of scans, or a list "['a.nii.gz','b.nii.gz']".
-        output_dir: a folder for each scan is made in it; several scans add summary.csv and index.html.
+        input: a NIfTI or MGH file, a folder, a BIDS folder, a folder of DICOM, a CSV of scans, or a list
+            "['a.nii.gz','b.nii.gz']".
+        output_dir: a folder for each scan is made in it; several scans add summary.csv, regions.csv and index.html.
         **options: any other key of bundle/configs/inference.yaml, such as timestep=400 or score="whitened".
 
     Raises:
@@ -29,6 +30,9 @@ def analyze(input: Paths, output_dir: PathText = "out", **options: Any) -> None:
     given = InferenceOptions.check({"input": input, "output_dir": output_dir, **options})
     import monai.bundle
 
+    from scripts.log import quiet_log
+
+    quiet_log()
     monai.bundle.run(config_file=_config_file(), **{_key(name): as_literal(value) for name, value in given.items()})
 
 

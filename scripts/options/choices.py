@@ -22,7 +22,7 @@ __all__ = [
 
 
 class PatchTarget(StrEnum):
-    """What a network rebuilds of a patch."""
+    """What a network reconstructs of a patch."""
 
     PER_PATCH = "per_patch"  # its pixels at mean 0 and standard deviation 1 of the patch
     PLAIN = "plain"

@@ -92,6 +92,9 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     """Keys of inference.yaml."""
 
     modality: none_or(Modality) = option("of the scans; taken from each scan's name by default", group=_WHAT)  # type: ignore[valid-type]
+    series: none_or(Text | int) = option(  # type: ignore[valid-type]
+        "of a folder of DICOM: the number of the series, or a part of its description", group=_WHAT
+    )
     t1: none_or(Paths) = option(  # type: ignore[valid-type]
         "the T1-weighted scan of the same session for each T2-weighted one; its brain mask serves both", group=_WHAT
     )
@@ -101,6 +104,9 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     ) = option("images to write", group=_OUT)
     picture: Flag = option("write panel.png", group=_OUT)
     report: Flag = option("write report.html", group=_OUT)
+    dicom: Literal["auto"] | Flag = option(
+        "DICOM segmentation and parametric map too; auto where the input is DICOM", group=_OUT
+    )
     outputs: list_of(Name) = option("channels of the inferer", group=_OUT)  # type: ignore[valid-type]
     threshold: Threshold = option("of the anomaly map; voxels at or above it are lesion", group="lesions")
     min_volume_ml: Number = option(
@@ -127,9 +133,6 @@ class EvaluateOptions(_Limited):
     region: Region = option("which voxels count", group=_OUT)
     panels: Literal["all", "best_median_worst"] | Annotated[Whole, Field(ge=0, le=1_000_000)] = option(
         "which cases get a picture: all, the first so many, or best_median_worst", group=_OUT
-    )
-    best_dice_search: Literal["exact", "greedy"] = option(
-        "over all thresholds, or the reference's bisection", group=_OUT
     )
     lesion_bins_ml: list_of(_Volume) = option("volumes that part the lesions", unit="ml", group=_OUT)  # type: ignore[valid-type]
     num_bootstrap: Whole = option("rounds of the bootstrap", group=_OUT, ge=0, le=1_000_000)

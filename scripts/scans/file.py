@@ -1,4 +1,4 @@
-"""Read one volume from a NIfTI or MGH file by what it holds, whatever it is called."""
+"""Read one volume from a NIfTI or MGH file or a DICOM series by what it holds, whatever it is called."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom, read_dicom
 
 __all__ = ["ScanFile", "read_scan_file"]
 
@@ -27,7 +28,7 @@ _GZIP = b"\x1f\x8b"
 _HEAD = 540  # bytes of the longest header, NIfTI-2
 _CHUNK = 1 << 16
 _MGH_FLAG = 28  # where an MGH header says (int16) whether it tells the orientation
-_CONVERT = "Convert it to NIfTI (for DICOM, `dcm2niix`)"
+_CONVERT = "Convert it to NIfTI"
 _ONE_FILE = "Save it as one NIfTI file: `nibabel.save(nibabel.load('a.hdr'), 'a.nii.gz')`"
 _AGAIN = "Copy or convert it again from its source"
 _ONE_VOLUME = (
@@ -57,8 +58,8 @@ class ScanFile:
 def read_scan_file(path: Path) -> ScanFile:
     """Read a volume.
 
-    NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say. Dimensions of length
-    one after the third are dropped.
+    NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say; of a DICOM series any
+    file may be named. Dimensions of length one after the third are dropped.
 
     Args:
         path: the file.
@@ -67,7 +68,10 @@ def read_scan_file(path: Path) -> ScanFile:
         InputError: if it is missing, of another format, cut off or damaged, or holds no single volume of real numbers.
     """
     if not path.is_file():
-        raise InputError("the file does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
+        raise InputError("the file does not exist", path=path, fix="Give the path of a NIfTI, MGH or DICOM file")
+    if is_dicom(path):
+        series = read_dicom(path)
+        return ScanFile(image=nib.Nifti1Image(series.voxels, series.affine), voxels=series.voxels, oriented=True)
     try:
         return _read_single(path)
     except InputError:
@@ -127,8 +131,6 @@ def _kind(head: bytes, path: Path) -> type[SpatialImage]:
         if len(head) < 348:
             raise InputError("is cut off inside its header", path=path, fix=_AGAIN)
         raise InputError("is the header of a pair of files (.hdr and .img)", path=path, fix=_ONE_FILE)
-    if head[128:132] == b"DICM":
-        raise InputError("is DICOM, and no NIfTI or MGH image", path=path, fix="Convert its series with `dcm2niix`")
     raise InputError("is no NIfTI or MGH image", path=path, fix=_CONVERT)
 
 

@@ -157,7 +157,7 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, s
     make(progress=progress)(images[:1], recorder(), masks[:1])
     slices = int((masks[0, 0] > 0).any(0).any(0).sum())
     error = capsys.readouterr().err
-    assert ("rebuilding slices" in error) is shown
+    assert ("reconstructing slices" in error) is shown
     assert (f"{3 * slices}/{3 * slices}" in error) is shown
 
 
@@ -181,7 +181,7 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, s
         ({"residual": "l3"}, "`residual` must be one of ssim, l1, l2, none, got 'l3'"),
         ({"polarity": "grey"}, "`polarity` must be one of dark, bright, got 'grey'"),
         ({"window": 4}, "`window` must be an odd whole number from 1 to 31, got 4"),
-        ({"regularization": 0}, r"`regularization` must be a number above 0 \(squared intensity\), got 0"),
+        ({"regularization": 0}, r"`regularization` must be a number above 0 and at most 1000000 \(squared intensity\), got 0"),
         ({"smoothing_sigma": -1}, r"`smoothing_sigma` must be a number from 0 to 20 \(voxels\), got -1"),
         ({"ssim_sigma": 0}, "`ssim_sigma` must be a number above 0 and at most 20, or a list of one or more .*, got 0"),
         ({"median_size": 2}, "`median_size` must be 0 or an odd whole number from 1 to 31, got 2"),
@@ -205,7 +205,7 @@ def test_shapes_that_do_not_fit_are_refused(make, volumes, recorder):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_volumes_that_cannot_be_used_are_refused_before_any_is_rebuilt(make, volumes, recorder, value):
+def test_volumes_that_cannot_be_used_are_refused_before_any_is_reconstructed(make, volumes, recorder, value):
     images, masks = volumes
     network, bad = recorder(), images.clone()
     bad[1, 0, 8, 8, 5] = value

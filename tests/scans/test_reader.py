@@ -132,7 +132,7 @@ BROKEN = {
     "sum.nii.gz": (lambda c: flipped(c, -6), r"is damaged \(CRC check failed"),
     "type.nii": (lambda c: flipped(gzip.decompress(c), 71), r"cannot be read \(data code -252 not recognized"),
     "text.nii": (lambda c: b"patient 7, second visit", r"is no NIfTI or MGH image\. Convert it to NIfTI"),
-    "dicom.nii": (lambda c: bytes(128) + b"DICM", "is DICOM, and no NIfTI or MGH image.*dcm2niix"),
+    "dicom.nii": (lambda c: bytes(128) + b"DICM", "is DICOM, but no image of a series"),
     "pointer.nii.gz": (lambda c: b"/annex/objects/MD5E-s1--0.nii.gz\n", "is the placeholder of a file that is not here"),
     "empty.nii.gz": (lambda c: b"", r"is empty \(0 bytes\)"),
     "voxels.img": (lambda c: bytes(600), r"is no NIfTI or MGH image\. Convert it to NIfTI"),

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom
 
 __all__ = [
     "case_names",
     "check_distinct",
     "check_file",
+    "holds_dicom_alone",
     "list_names",
     "one_of_each",
     "scan_stem",
@@ -35,13 +37,18 @@ _NUM_NAMED = 5
 
 
 def scan_stem(path: Path) -> str:
-    """Return a file's name without the suffix of an image format, in upper or lower case (`.nii.gz` is one)."""
+    """Return a file's name without the suffix of an image format, in upper or lower case (`.nii.gz` is one).
+
+    Examples:
+        >>> scan_stem(Path("sub-01_T1w.nii.gz"))
+        'sub-01_T1w'
+    """
     suffix = _suffix(path)
     return path.name[: -len(suffix)] if suffix else path.stem
 
 
 def check_file(path: Path, what: str = "scan") -> Path:
-    """Return `path` if it is a file with the name of an image.
+    """Return `path` if it is a file with the name of an image, or DICOM, which may have any name.
 
     Args:
         path: the file.
@@ -54,11 +61,11 @@ def check_file(path: Path, what: str = "scan") -> Path:
         fix = "Fetch it first (for a DataLad data set, `datalad get`)"
         raise InputError(f"the {what} is a link to a file that is not here", path=path, fix=fix)
     if not path.is_file():
-        raise InputError(f"the {what} does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
-    if not _suffix(path):
+        raise InputError(f"the {what} does not exist", path=path, fix="Give the path of a NIfTI, MGH or DICOM file")
+    if not _suffix(path) and not is_dicom(path):
         others = ", ".join(_SUFFIXES[2:4])
         what = f"the name must end in {' or '.join(_SUFFIXES[:2])} (or {others})"
-        raise InputError(what, path=path, fix="Convert it to NIfTI (for DICOM, `dcm2niix`)")
+        raise InputError(what, path=path, fix="Convert it to NIfTI")
     return path
 
 
@@ -90,6 +97,12 @@ def search_folder(root: Path) -> list[Path]:
         fix = f"Names must end in {', '.join(_SUFFIXES[:4])}"
         raise InputError(f"the folder holds no NIfTI or MGH scan{more}", path=root, fix=fix)
     return scans
+
+
+def holds_dicom_alone(root: Path) -> bool:
+    """Return whether a folder holds DICOM, and no file with the name of another image format."""
+    found = _walk(root)
+    return not any(map(_suffix, found)) and any(map(is_dicom, found))
 
 
 def one_of_each(paths: Sequence[Path]) -> list[Path]:
@@ -129,7 +142,12 @@ def case_names(paths: Sequence[Path], root: Path) -> list[str]:
 
 
 def list_names(paths: Sequence[Path], root: Path | None = None) -> str:
-    """Return up to five names, relative to `root` where given, and how many more there are."""
+    """Return up to five names, relative to `root` where given, and how many more there are.
+
+    Examples:
+        >>> list_names([Path(f"{letter}.nii") for letter in "abcdefg"])
+        'a.nii, b.nii, c.nii, d.nii, e.nii and 2 more'
+    """
     names = [path.name if root is None else path.relative_to(root).as_posix() for path in paths[:_NUM_NAMED]]
     more = len(paths) - len(names)
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
