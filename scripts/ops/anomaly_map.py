@@ -155,8 +155,8 @@ def anomaly_map(
         residual: ssim for 1 − SSIM, l1, l2, or none for the Mahalanobis map alone.
         min_max: scale the Mahalanobis map to [0, 1], as the paper does; it makes volumes incomparable, so leave it off
             where one threshold is to serve several volumes. A constant map becomes zero.
-        median_scaling: divide the map by the median of its values above 0, its healthy background, so that one threshold
-            serves scanners of other noise and sharpness. A lesion has to cover most of the brain to move it.
+        median_scaling: divide the map by the median of its values above 0, its healthy background, so that one
+            threshold serves scanners of other noise and sharpness. A lesion has to cover most of the brain to move it.
         smoothing_sigma: of the Gaussian in voxels, 0 for none.
         median_size: odd edge of the median's cube in voxels, 0 for none.
         erosion: voxels to take off the brain mask.

@@ -117,7 +117,8 @@ def _shifted(image: Image, shape: _Shape, rng: np.random.RandomState) -> Image:
 
 
 def _foreign(image: Image, shape: _Shape, rng: np.random.RandomState) -> Image:
-    offset = rng.randint(8, np.array(image.shape) - 8)
+    margin = np.minimum(8, np.array(image.shape) // 4)
+    offset = rng.randint(margin, np.array(image.shape) - margin)
     other = np.roll(image[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])], offset, axis=(0, 1))
     return np.where(other > 0, other, rng.uniform(0, 1)) * rng.uniform(0.7, 1.3)
 

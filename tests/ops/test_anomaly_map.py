@@ -8,7 +8,15 @@ import torch
 from scipy import ndimage
 
 from scripts.errors import InputError
-from scripts.ops.anomaly_map import Residual, anomaly_map, median_scale, min_max_scale, postprocess, residual_map, smooth
+from scripts.ops.anomaly_map import (
+    Residual,
+    anomaly_map,
+    median_scale,
+    min_max_scale,
+    postprocess,
+    residual_map,
+    smooth,
+)
 from scripts.ops.ssim import ssim_map
 
 SHAPE = (9, 12, 13)
