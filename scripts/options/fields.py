@@ -425,8 +425,8 @@ def _example(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         count = max(1, schema.get("minItems", 1))
         return ",".join([_example(schema.get("items", {}))] * count)
-    if "enum" in schema:
-        return str(schema["enum"][0])
+    if "enum" in schema or "const" in schema:
+        return str(schema["enum"][0] if "enum" in schema else schema["const"])
     if schema.get("type") in ("integer", "number"):
         return _number_in(schema)
     return _EXAMPLES.get(str(schema.get("type")), str(schema.get("must_be", "text")).split(",")[0].split(" or ")[0])

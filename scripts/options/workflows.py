@@ -38,6 +38,7 @@ __all__ = ["CONFIGS", "EvaluateOptions", "InferenceOptions", "options_of"]
 Modality = Literal["t1", "t2"]
 _Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 _Step = Annotated[Whole, Field(ge=0, le=999_999)]
+_Series = Annotated[Whole, Field(ge=0, le=1_000_000)]
 _Rate = Annotated[Number, Field(gt=0, lt=1)]
 _Volume = Annotated[Number, Field(gt=0, le=10_000)]
 _WHAT, _BEFORE, _RUN, _DATA, _OUT = "what to run on", "before the network", "running", "data", "what is written"
@@ -80,6 +81,9 @@ class _Raw(Options):
 
     input: Paths = option("a scan, a folder, a BIDS folder, a CSV of scans, or a list", group=_WHAT)
     brain_mask: none_or(Paths) = option("a mask for each input; one is made by default", group=_WHAT)  # type: ignore[valid-type]
+    series: none_or(Text | _Series) = option(  # type: ignore[valid-type]
+        "of a folder of DICOM: the number of the series, or a part of its description", group=_WHAT
+    )
     brain_extraction: BrainExtraction = option("auto leaves scans alone that are already skull-stripped", group=_BEFORE)
     alignment: Alignment = option("to MNI152; auto leaves scans alone that lie on it", group=_BEFORE)
     bias_correction: Flag = option("correct the bias field with N4", group=_BEFORE)
@@ -92,9 +96,6 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     """Keys of inference.yaml."""
 
     modality: none_or(Modality) = option("of the scans; taken from each scan's name by default", group=_WHAT)  # type: ignore[valid-type]
-    series: none_or(Text | int) = option(  # type: ignore[valid-type]
-        "of a folder of DICOM: the number of the series, or a part of its description", group=_WHAT
-    )
     t1: none_or(Paths) = option(  # type: ignore[valid-type]
         "the T1-weighted scan of the same session for each T2-weighted one; its brain mask serves both", group=_WHAT
     )

@@ -37,11 +37,11 @@ TAKEN: dict[str, str] = {
     "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold min_volume_ml "
     "max_gradient_norm",
     "a truth value": "min_max population shared_noise progress bias_correction quality_control overwrite force picture "
-    "report keep_published_splits full_resolution ema_ramp anomalies resume",
+    "report dicom keep_published_splits full_resolution ema_ramp anomalies resume",
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
-    "thresholds_file population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "
+    "thresholds_file series population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "
     "default_point cache_dir init_weights encoder_path healthy untrained lesion held_out t1_datasets",
-    "None": "population_components autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
+    "None": "series population_components autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
     "lesion_dir default_point cache_dir init_weights encoder_path threshold",
     "empty": "threshold",
     "an empty list": "save healthy untrained lesion held_out t1_datasets",
@@ -70,7 +70,11 @@ def test_every_wrong_value_is_refused_in_one_line_that_names_the_option_the_valu
         with pytest.raises(InputError) as caught:
             checked(CONFIGS[config], name, WRONG[kind], where="my.yaml")
         told = str(caught.value)
-        assert re.fullmatch(rf"my\.yaml: `{name}` must be .+, got .+\. For example --{name} .+", told), (name, kind, told)
+        assert re.fullmatch(rf"my\.yaml: `{name}` must be .+, got .+\. For example --{name} .+", told), (
+            name,
+            kind,
+            told,
+        )
         assert len(told) < 420, (name, kind)
 
 
