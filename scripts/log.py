@@ -12,9 +12,11 @@ def quiet_log() -> None:
     """Leave warnings out of a command's log that its user can do nothing about; all others stay.
 
     These are: MONAI's remark that a bundle's config is evaluated, about the config that came with the command, that an
-    optional decoder of pictures is absent, and what monai-generative says of a PyTorch to come.
+    optional decoder of pictures is absent, which modules of a header highdicom copies, and what monai-generative says
+    of a PyTorch to come.
     """
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    logging.getLogger("highdicom").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader", category=UserWarning)
     warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"generative\.")
