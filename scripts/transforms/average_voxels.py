@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
         result = dict(data)
         brain = as_float32(result[self.mask_key])[0] > 0
         for key in self.key_iterator(result):
-            image = result[key]
+            image: Any = result[key]
             factors = self._factors(image)
             own = image.affine.clone()
             if max(factors) > 1:
@@ -86,7 +87,7 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
         """Return `data` on the grid that it came from, interpolated linearly."""
         result = dict(data)
         for key in self.key_iterator(result):
-            image = result[key].clone()
+            image: Any = result[key].clone()
             facts = self.pop_transform(image)["extra_info"]
             if max(facts["factors"]) > 1:
                 fine = np.stack([_spread(volume, facts["factors"], facts["shape"]) for volume in as_float32(image)])
