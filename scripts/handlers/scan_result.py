@@ -15,7 +15,7 @@ from monai.engines import IterationEvents
 
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
-from scripts.metrics.conformal import conformal_p_value
+from scripts.metrics.conformal import largest_p_value
 from scripts.networks import ModalityWeights
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
@@ -160,13 +160,14 @@ class ScanResult:
         modality, weights = facts["modality"], self.weights.use(facts["modality"])
         score = float(item["anomaly_score"])
         healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
+        groups = self.operating_points.healthy_groups(modality, weights_sha256=weights["sha256"])
         return {
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
             "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
-            "p_value": conformal_p_value(score, healthy) if healthy else None,
+            "p_value": largest_p_value(score, groups) if groups else None,
             "num_healthy_scans": len(healthy),
             "threshold": self.operating_points.values[modality],
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),

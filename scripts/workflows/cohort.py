@@ -115,6 +115,7 @@ class Cohort:
         """
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
         self.evaluator.logger.setLevel(logging.WARNING)
+        self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         _tell_device(str(self.results.device))
         rows = []
         alone = len(self.datalist) == 1
@@ -161,7 +162,6 @@ class Cohort:
         self.results.results.clear()
         self.evaluator.data_loader = DataLoader(Dataset([dict(item)], self.preprocessing), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
-        self.evaluator._internal_run_generator = None  # of a scan that failed; ignite would go on with it
         began = time.perf_counter()
         self.evaluator.run()
         result = self.results.results[0]

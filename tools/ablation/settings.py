@@ -32,7 +32,15 @@ __all__ = [
 ]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-_NOT_OPTIONS = ("map",)  # of `MapOptions`
+POPULATION_KEYS = (  # how a population is measured here
+    "population_datasets",
+    "population_samples",
+    "population_smoothing",
+    "population_spread",
+    "fitted_components",
+    "component_smoothing",
+)
+_NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
 
 
 def _whole(value: Any) -> int:
@@ -72,6 +80,15 @@ def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
 
+def _names_or_none(value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else list(value)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError("names of data sets, or null")
+    return names
+
+
 def _options(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("a mapping")
@@ -101,6 +118,12 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "population": flag,  # statistics of healthy subjects in the covariance
     "population_components": _whole,
     "cloud_covariance": _number,
+    "population_datasets": _names_or_none,  # measured on their training split; null takes the file beside the weights
+    "population_samples": _whole,  # reconstructions of each of these subjects
+    "population_smoothing": _number,
+    "population_spread": _text,
+    "fitted_components": _whole,
+    "component_smoothing": _number,
     "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
     "smoothing_sigma": _number,
     "median_size": _whole,
@@ -197,7 +220,16 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
 
 SHIPPED = "shipped"
 _PREFIX = "preset_"
-_OWN = {"map": "anomaly_map", "network_config": None}  # the settings that only an ablation has
+_OWN = {  # the settings that only an ablation has
+    "map": "anomaly_map",
+    "network_config": None,
+    "population_datasets": None,
+    "population_samples": 4,
+    "population_smoothing": 2.0,
+    "population_spread": "std",
+    "fitted_components": 32,
+    "component_smoothing": 1.0,
+}
 
 
 def _folder() -> Path:
