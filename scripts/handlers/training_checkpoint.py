@@ -15,6 +15,7 @@ from ignite.handlers import Checkpoint, EarlyStopping
 from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import EarlyStopHandler
 
+from scripts.data.output_folder import lock_folder
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.networks import read_checkpoint
@@ -33,8 +34,8 @@ class _FixedNameSaver(BaseSaveHandler):
 
     @idist.one_rank_only()
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
-        with replacing(self.path) as temporary:
-            torch.save(checkpoint, temporary)
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
     @idist.one_rank_only()
     def remove(self, filename: str) -> None:
@@ -77,7 +78,13 @@ class TrainingCheckpoint:
         self.resume = resume
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer."""
+        """Attach to the trainer, and keep other processes from training into the folder until this one has ended.
+
+        Raises:
+            InputError: if one does so already; else as the class says.
+        """
+        if idist.get_rank() == 0:
+            self.lock = lock_folder(self.path.parent, "training")
         self.objects["trainer"] = engine
         saver = Checkpoint(self.objects, _FixedNameSaver(self.path.parent, self.path.name), n_saved=1)
         if self.resume:
