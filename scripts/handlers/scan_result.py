@@ -13,6 +13,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.data.inputs.files import readable_name
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
 from scripts.metrics.conformal import largest_p_value
@@ -165,7 +166,7 @@ class ScanResult:
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
-            "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
+            "input": readable_name(Path(str(item["image"].meta.get("filename_or_obj", ""))).name),
             "anomaly_score": score,
             "p_value": largest_p_value(score, groups) if groups else None,
             "num_healthy_scans": len(healthy),

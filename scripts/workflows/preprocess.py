@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from scripts.data import Role, add_participants
+from scripts.data.output_folder import check_writable
 from scripts.errors import InputError
 from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.finished import input_checksums
@@ -101,6 +102,7 @@ class Preprocess:
             parameters=self.parameters,
             overwrite=self.overwrite,
         )
+        check_writable(self.folder)
         found = {case["case"]: self._finished(case) for case in self.cases}
         todo = [case for case in self.cases if found[case["case"]] is None]
         if len(todo) < len(self.cases):
