@@ -1,7 +1,8 @@
-"""How a network's reconstructions differ from healthy scans, over a population: mean, spread and principal components.
+"""How reconstructions differ from healthy scans, over a population: mean, spread and principal components.
 
-The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ² − diag BBᵀ)): factor analysis, whose low
-rank lets the Mahalanobis map hold the population's covariance without any P×P matrix.
+The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ²)), whose low rank lets the Mahalanobis
+map hold the population's covariance without any P×P matrix. σ² is all of the spread, that of the components among it:
+the directions B are those of the subjects at hand, and a covariance that is too wide along them does no harm.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ class PopulationStatistics:
             expected, got = ("r", *self.mean.shape), tuple(self.components.shape)
             raise InputError(f"`components` must have the shape {expected}, got {got}")
 
-    def leading(self, count: int) -> PopulationStatistics:
-        """Return the statistics with the first `count` components alone.
+    def leading(self, count: int | None) -> PopulationStatistics:
+        """Return the statistics with the first `count` components alone; None for all.
 
         Raises:
             InputError: if there are fewer.
         """
+        if count is None:
+            return self
         if not 0 <= count <= len(self.components):
             there = len(self.components)
             raise InputError(f"`population_components` must be from 0 to {there}, which were measured, got {count}")
@@ -72,10 +75,6 @@ class PopulationStatistics:
         """Return the statistics in the device and the precision of a tensor."""
         parts = (self.mean, self.std, self.brain, self.components)
         return PopulationStatistics(*(part.to(reference) for part in parts))
-
-    def specific_variance(self) -> Tensor:
-        """Return σ² less what the components explain, `[S, H, W]`, >= 0."""
-        return (self.std.square() - self.components.square().sum(dim=0)).clamp(min=0)
 
 
 class PopulationFit:
@@ -123,12 +122,12 @@ class PopulationFit:
 
         Mean and spread are pooled over a Gaussian neighbourhood of each voxel, as few subjects know little about a
         single one. Voxels without a brain near them take the values of the nearest that has. The components are those
-        of the smoothed residuals; the variance that as many random directions would have is taken off each, since the
-        directions are chosen to fit these subjects (probabilistic principal components).
+        of the smoothed residuals; the variance of noise, which the smaller half of the eigenvalues tells, is taken off
+        each, since the directions are chosen to fit these subjects (probabilistic principal components).
 
         Args:
             smoothing_sigma: of mean and spread, voxels; 0 for none.
-            num_components: r, fewer than the subjects less one.
+            num_components: r, fewer than the subjects less one; the first of more are the same.
             component_sigma: of the residuals before the components are found, voxels; 0 for none.
             spread: std or mad, which outliers among the subjects do not move; the mean then is the median.
 
@@ -224,7 +223,7 @@ def _components(stack: Tensor, mean: Tensor, known: Tensor, count: int, sigma: f
         gram += wide @ wide.mT
     values, vectors = torch.linalg.eigh(gram / degrees)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    floor = values[count:degrees].mean()
+    floor = values[degrees // 2 : degrees].mean()  # the smaller half, whatever the number that is kept
     # a direction of unit length is Rᵀu / √((N − 1) g); times the standard deviation that is left of it, √(g − floor)
     gain = ((values[:count] - floor).clamp(min=0) / (values[:count] * degrees).clamp(min=1e-300)).sqrt()
     basis = (vectors[:, :count] * gain).mT.float()

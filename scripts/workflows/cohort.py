@@ -20,7 +20,7 @@ from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
 from scripts.registration.template import load_template
-from scripts.report.index_page import write_index_page, write_summary
+from scripts.report.index_page import write_index_page, write_regions, write_summary
 from scripts.report.quality_picture import draw_quality_picture
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
@@ -60,7 +60,7 @@ def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused
 
 
 def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `summary.csv` and `index.html`, with links to the reports."""
+    """Write `summary.csv`, `regions.csv` and `index.html`, with links to the reports."""
     folder = Path(output_dir)
     linked = []
     for item, row in zip(datalist, rows, strict=True):
@@ -68,7 +68,8 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
         link = relative_link(report, start=folder) if report.is_file() and row["status"] != "failed" else ""
         linked.append({**row, "report": link})
     write_summary(folder / "summary.csv", linked)
-    write_index_page(folder / "index.html", linked)
+    write_regions(folder / "regions.csv", linked)
+    write_index_page(folder / "index.html", linked, regions="regions.csv")
 
 
 def write_bids_description(output_dir: str, datalist: Sequence[Mapping[str, str]]) -> None:
@@ -82,7 +83,7 @@ class Cohort:
     """Find the anomalies of one or many scans.
 
     Scans with a finished result are skipped, one that fails or is refused by quality control is reported and the next
-    one is taken. More than one scan adds `summary.csv` and `index.html`.
+    one is taken. More than one scan adds `summary.csv`, `regions.csv` and `index.html`.
 
     Args:
         evaluator: the engine, with its postprocessing; its data loader is replaced for each scan.
@@ -91,7 +92,7 @@ class Cohort:
         weights: the network's weights, changed when the modality does.
         datalist: the scans, from `find_scans`.
         overwrite: whether scans with a finished result are done again.
-        progress: whether to show a progress bar over the scans.
+        progress: whether to show a progress bar over the scans, on a terminal only.
 
     References:
         Status words in the results: `ok`, `refused` (by quality control), `failed`.
@@ -115,13 +116,13 @@ class Cohort:
             InputError: at the end, if a scan has no result; for a single scan, its own error.
         """
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
-        self.evaluator.logger.setLevel(logging.WARNING)
+        self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
         self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         check_writable(self.results.output_dir)
         _tell_device(str(self.results.device))
         rows = []
         alone = len(self.datalist) == 1
-        with tqdm(total=len(self.datalist), unit="scan", disable=alone or not self.progress) as bar:
+        with tqdm(total=len(self.datalist), unit="scan", disable=True if alone or not self.progress else None) as bar:
             for item in self.datalist:
                 bar.set_description(str(item["case"]))
                 rows.append(self._one(item, alone=alone))
@@ -132,11 +133,12 @@ class Cohort:
             write_cohort(self.results.output_dir, self.datalist, rows)
             _tell_table(rows)
         _tell_speed(rows, str(self.results.device))
+        self._tell_report(self.datalist, rows)
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
             raise InputError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
-                fix="The reasons stand above and in summary.csv.",
+                fix="The reasons stand above, in summary.csv and in index.html.",
             )
         return rows
 
@@ -147,6 +149,14 @@ class Cohort:
             return row
         logger.error("%s: its result was removed while the others were made.", item["case"])
         return {**row, "status": "failed", "reasons": ["its result was removed while the others were made"]}
+
+    def _tell_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Say where the page is to look at: that of the scan, or the list of them."""
+        page = Path(self.results.output_dir) / "index.html"
+        if len(items) == 1:
+            page = result_path(self.results.output_dir, items[0], "report", suffix=".html")
+        if page.is_file() and not (len(items) == 1 and rows[0]["status"] == "failed"):
+            logger.info("Report: %s", page)
 
     def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
         try:
@@ -163,10 +173,13 @@ class Cohort:
             if isinstance(first, ScanRefused):
                 row = write_refusal(self.results.output_dir, item, first)
             else:
-                row["reasons"] = [str(first) or type(first).__name__]
+                row["reasons"] = [_in_one_line(first)]
             if alone:
+                self._tell_report([item], [row])
                 raise
-            logger.error("%s: %s: %s", item["case"], status, first, exc_info=None if _expected(first) else error)
+            logger.error("%s: %s: %s", item["case"], status, "; ".join(row["reasons"]))
+            if not isinstance(first, InputError):
+                logger.debug("%s:", item["case"], exc_info=error)
             return row
 
     def _check_room(self, item: Mapping[str, Any]) -> None:
@@ -184,18 +197,24 @@ class Cohort:
         self.evaluator.run()
         result = self.results.results[0]
         logger.info(
-            "%s: %d lesions, %.1f ml, score %.3f, %.0f s",
+            "%s: %d candidate regions, %.1f ml, score %.3f, %.0f s",
             item["case"],
-            result["num_lesions"],
-            result["lesion_volume_ml"],
+            result["num_regions"],
+            result["region_volume_ml"],
             result["anomaly_score"],
             time.perf_counter() - began,
         )
         return result
 
 
-def _expected(error: BaseException) -> bool:
-    return isinstance(error, InputError)
+def _in_one_line(error: BaseException) -> str:
+    """Return what was wrong without line breaks, and without the folders of the file that it is about."""
+    if isinstance(error, InputError):
+        place = f"{Path(error.path).name}: " if error.path is not None else ""
+        text = f"{place}{error.what.rstrip('.')}. {error.fix or ''}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def _tell_device(device: str) -> None:
@@ -222,7 +241,8 @@ def _tell_table(rows: Sequence[Mapping[str, Any]]) -> None:
     lines = []
     for row in rows:
         told = (
-            f"{row['num_lesions']:4d} lesions {row['lesion_volume_ml']:8.1f} ml  score {row['anomaly_score']:.3f}"
+            f"{row['num_regions']:4d} candidate regions {row['region_volume_ml']:8.1f} ml"
+            f"  score {row['anomaly_score']:.3f}"
             if row["status"] == "ok"
             else "; ".join(row["reasons"])
         )

@@ -32,14 +32,8 @@ __all__ = [
 ]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-POPULATION_KEYS = (  # how a population is measured here
-    "population_datasets",
-    "population_samples",
-    "population_smoothing",
-    "population_spread",
-    "fitted_components",
-    "component_smoothing",
-)
+FIT_KEYS = ("population_smoothing", "population_spread", "fitted_components", "component_smoothing")
+POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
 
 
@@ -47,6 +41,10 @@ def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("a whole number")
     return value
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _number(value: Any) -> float:
@@ -116,9 +114,10 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "residual": _text,
     "min_max": flag,
     "population": flag,  # statistics of healthy subjects in the covariance
-    "population_components": _whole,
+    "population_components": _whole_or_none,  # null takes all
     "cloud_covariance": _number,
     "population_datasets": _names_or_none,  # measured on their training split; null takes the file beside the weights
+    "population_limit": _whole_or_none,  # the first so many subjects of each; null takes all
     "population_samples": _whole,  # reconstructions of each of these subjects
     "population_smoothing": _number,
     "population_spread": _text,
@@ -224,6 +223,7 @@ _OWN = {  # the settings that only an ablation has
     "map": "anomaly_map",
     "network_config": None,
     "population_datasets": None,
+    "population_limit": None,
     "population_samples": 4,
     "population_smoothing": 2.0,
     "population_spread": "std",

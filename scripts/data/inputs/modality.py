@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.data.inputs.files import list_names, scan_stem
 from scripts.errors import InputError
 
-__all__ = ["BIDS_SUFFIXES", "Modality", "choose_modality", "modality_of", "select_modality"]
+__all__ = ["BIDS_SUFFIXES", "Hint", "Modality", "choose_modality", "modality_of", "read_words", "select_modality"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*|[0-9]+")  # inpla
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Hint:
+class Hint:
     """What a name says: a modality, `decisive` where the BIDS suffix says it, or another contrast."""
 
     modality: Modality | None = None
@@ -73,6 +73,10 @@ def modality_of(path: str | Path) -> Modality | None:
 
     Raises:
         InputError: if the name tells another contrast, such as FLAIR or T1 after a contrast agent.
+
+    Examples:
+        >>> str(modality_of("sub-01_T2w.nii.gz"))
+        't2'
     """
     hint = _read_name(Path(path))
     if hint.other:
@@ -139,27 +143,32 @@ def select_modality(paths: Sequence[Path], given: Modality | None, *, source: Pa
     return kept
 
 
-def _read_name(path: Path) -> _Hint:
+def _read_name(path: Path) -> Hint:
     stem = scan_stem(path)
     words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if word]
     entities = {part.split("-")[0].lower() for part in stem.split("_") if "-" in part}
     suffix = _SUFFIXES.get(stem.rsplit("_", 1)[-1].lower()) if "_" in stem else None
     if suffix and "ce" not in entities:
-        return _Hint(modality=suffix, decisive=True)
+        return Hint(modality=suffix, decisive=True)
+    folders = [[parent.name.lower()] for parent in path.absolute().parents]
+    hint = read_words(words) or next((hint for hint in map(_judge, folders) if hint), None)
+    return hint or Hint(other=next((word.lower() for word in words if word.lower() in _WEAK), None))
+
+
+def read_words(words: Sequence[str]) -> Hint | None:
+    """Return what the words of a name or description say, as they stand or in parts; None if nothing."""
     whole = [word.lower() for word in words]
     parts = [part.lower() for word in words for part in _PARTS.findall(word)]
-    folders = [[parent.name.lower()] for parent in path.absolute().parents]
-    hint = next((hint for hint in map(_judge, (whole, parts, *folders)) if hint), None)
-    return hint or _Hint(other=next((word for word in whole if word in _WEAK), None))
+    return _judge(whole) or _judge(parts)
 
 
-def _judge(words: Sequence[str]) -> _Hint | None:
+def _judge(words: Sequence[str]) -> Hint | None:
     """Return what words say, None if nothing; both modalities at once are nothing."""
     other = next((word for word in words if word in _OTHER), None)
     if other:
-        return _Hint(other=other)
+        return Hint(other=other)
     named = {_WORDS[word] for word in words if word in _WORDS}
-    return _Hint(modality=named.pop()) if len(named) == 1 else None
+    return Hint(modality=named.pop()) if len(named) == 1 else None
 
 
 def _unknown(paths: Sequence[Path]) -> InputError:
