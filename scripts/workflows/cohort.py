@@ -15,7 +15,7 @@ from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
 from scripts.data.output_folder import check_writable
-from scripts.errors import InputError, reason
+from scripts.errors import InputError, ScansFailedError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
@@ -136,7 +136,7 @@ class Cohort:
         self._tell_report(self.datalist, rows)
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
-            raise InputError(
+            raise ScansFailedError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
                 fix="The reasons stand above, in summary.csv and in index.html.",
             )
