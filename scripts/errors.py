@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
+from typing import ClassVar, Self
 
 __all__ = ["InputError", "end_with_the_reason", "reason"]
 
-_UNPROCESSABLE = 422  # HTTP status: what was sent is understood, but cannot be used
 
-
-def _web_error() -> tuple[type[Exception], ...]:
-    """Return the error type whose text a web server sends to its client, inside of a server such as MONAI Label.
-
-    Any other error reaches the client as "Internal Server Error" and nothing else.
-    """
-    web = sys.modules.get("starlette.exceptions")
-    return () if web is None else (web.HTTPException,)
-
-
-class InputError(ValueError, *_web_error()):  # type: ignore[misc]
+class InputError(ValueError):
     """Report user input that cannot be used: which file, what is wrong with it and what to do about it.
 
     Args:
@@ -28,27 +19,25 @@ class InputError(ValueError, *_web_error()):  # type: ignore[misc]
         path: the file or folder that the problem is in, where there is one.
         fix: what the user can do about it.
 
-    The parts are kept as attributes of the same names, and the message reads "PATH: WHAT. FIX". Inside of a web server
-    the client gets it with the status 422.
+    The parts are kept as attributes of the same names, and the message reads "PATH: WHAT. FIX".
+
+    Attributes:
+        raised_as: a host's way to have every error, those of subclasses too, raised as a kind of its own: it is given
+            the class that was called and returns a subclass of it. None leaves the class as it is.
     """
+
+    raised_as: ClassVar[Callable[[type[InputError]], type[InputError]] | None] = None
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Make an error of the class that was called, or of the host's kind of it."""
+        kind = cls if InputError.raised_as is None else InputError.raised_as(cls)
+        return super().__new__(kind)  # type: ignore[return-value]
 
     def __init__(self, what: str, *, path: str | PathLike[str] | None = None, fix: str | None = None) -> None:
         """Compose the message from its parts."""
         self.what, self.path, self.fix = what, path, fix
         message = what if path is None else f"{path}: {what}"
-        message = f"{message.rstrip('.')}. {fix}" if fix else message
-        super().__init__(message)
-        self.status_code, self.detail, self.headers = _UNPROCESSABLE, _for_client(message), None
-
-    def __str__(self) -> str:
-        """Return the message, with no status before it."""
-        return str(self.args[0])
-
-
-def _for_client(message: str) -> str:
-    if "--" not in message:
-        return message
-    return f"{message.rstrip('.')}. (Options of the command line, such as --force true, are set by name in the client.)"
+        super().__init__(f"{message.rstrip('.')}. {fix}" if fix else message)
 
 
 def reason(error: BaseException) -> BaseException:

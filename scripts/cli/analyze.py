@@ -27,6 +27,7 @@ def analyze(
     num_samples: int = 10,
     seed: int = 3141,
     threshold: float | None = None,
+    min_volume_ml: float = 0.0,
     save: Sequence[str] | str = ("anomaly_map", "lesion_mask"),
     brain_extraction: str = "auto",
     alignment: str = "auto",
@@ -41,7 +42,7 @@ def analyze(
 
     Args:
         input: a NIfTI or MGH file, a folder, a BIDS folder, a CSV of scans, or a list "['a.nii.gz','b.nii.gz']".
-        output_dir: a folder for each scan is made in it; several scans add summary.csv and index.html.
+        output_dir: a folder for each scan is made in it; several scans add summary.csv, regions.csv and index.html.
         modality: t1 or t2; taken from each scan's name by default.
         t1: the T1-weighted scan of the same session, for a T2-weighted one; its brain mask serves both.
         brain_mask: a brain mask on each scan's own grid; one is made by default.
@@ -49,6 +50,7 @@ def analyze(
         num_samples: reconstructions of each slice, at least 2; the time grows with it.
         seed: of the noise; the same seed gives the same map.
         threshold: voxels of the anomaly map at or above it are lesion; models/thresholds.json has the default.
+        min_volume_ml: smallest candidate region to keep, ml of the scan's own voxels.
         save: images to write: anomaly_map, lesion_mask, mahalanobis_map, reconstruction, uncertainty, brain_mask.
         brain_extraction: auto leaves scans alone that are already skull-stripped; always; never.
         alignment: to MNI152; auto leaves scans alone that are there already; always; never.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.data.datalists import load_datalists
+from scripts.data.records import load_records
 from scripts.errors import InputError
 
 __all__ = ["CalibrationRole", "load_calibration_cases"]
@@ -27,6 +28,7 @@ def load_calibration_cases(
     healthy: Sequence[str],
     lesion: Sequence[str] = (),
     held_out: Sequence[str] = (),
+    untrained: Sequence[str] = (),
     lesion_dir: str | Path | None = None,
     modality: str = "t1",
     fold: int = 0,
@@ -39,6 +41,8 @@ def load_calibration_cases(
         healthy: data sets whose validation scans are healthy.
         lesion: data sets whose validation scans have labelled lesions; none where there are none.
         held_out: data sets whose test scans are healthy.
+        untrained: healthy data sets that the network was not trained on at all, of another scanner: all of their scans
+            are calibrated on.
         lesion_dir: `DATA_DIR` of the lesion sets, where it is another one.
         modality: t1 or t2.
         fold: of the sets that have folds.
@@ -56,14 +60,21 @@ def load_calibration_cases(
         CalibrationRole.LESION: (lesion, "val"),
         CalibrationRole.HELD_OUT: (held_out, "test"),
     }
-    if not healthy and not lesion:
+    if not healthy and not lesion and not untrained:
         raise InputError("`healthy` or `lesion` must name a data set, got neither")
+    twice = sorted(set(untrained) & {*healthy, *held_out})
+    if twice:
+        raise InputError(f"`untrained` names sets that are in `healthy` or `held_out` too: {', '.join(twice)}")
     items = []
     for role, (names, split) in parts.items():
         if names:
             folder = lesion_dir or dataset_dir if role is CalibrationRole.LESION else dataset_dir
             found = load_datalists(folder, list(names), split, modality=modality, fold=fold, limit=limit)
             items += [{**item, "role": str(role)} for item in found]
+    for record in load_records(list(untrained)) if untrained else []:
+        for part in record.splits:
+            found = load_datalists(dataset_dir, record, part, modality=modality, fold=fold, limit=limit)
+            items += [{**item, "role": str(CalibrationRole.HEALTHY)} for item in found]
     people = {role: {item["subject"] for item in items if item["role"] == role} for role in CalibrationRole}
     shared = sorted(people[CalibrationRole.HEALTHY] & people[CalibrationRole.HELD_OUT])
     if shared:

@@ -128,6 +128,32 @@ class OperatingPoints:
             return []
         return [float(score) for score in self._entries.get(modality, {}).get("healthy_scores", [])]
 
+    def healthy_volumes(self, modality: str, *, weights_sha256: str | None = None) -> dict[str, float] | None:
+        """Return what the threshold in use marks in held-out healthy scans (median, p95, max … in ml, and n).
+
+        None where that was not measured, or with other settings or weights.
+
+        Args:
+            modality: t1 or t2.
+            weights_sha256: of the network in use.
+        """
+        if self.threshold is not None or self.changed(modality) or self._other_weights(modality, weights_sha256):
+            return None
+        point = self._chosen(self._entries[modality]) if modality in self._entries else None
+        return (point or {}).get("false_positive_ml")
+
+    def healthy_groups(self, modality: str, *, weights_sha256: str | None = None) -> dict[str, list[float]]:
+        """Return the same scores by data set, that is by scanner; one group without a name where the file has none.
+
+        Args:
+            modality: t1 or t2.
+            weights_sha256: of the network in use.
+        """
+        scores = self.healthy_scores(modality, weights_sha256=weights_sha256)
+        groups = self._entries.get(modality, {}).get("healthy_groups", {}) if scores else {}
+        known = {str(name): [float(score) for score in group] for name, group in groups.items()}
+        return known or ({"": scores} if scores else {})
+
 
 def write_operating_points(path: str | Path, entry: Mapping[str, Any], *, modality: str, preset: str) -> None:
     """Put an entry into `{modality: {preset: entry}}`, under a temporary name first.

@@ -19,8 +19,8 @@ from scripts.evaluation import write_operating_points
 from scripts.evaluation.case import EvaluatedCase, engine_items, read_case
 from scripts.evaluation.scores import healthy_point
 from scripts.metrics.best_dice import pooled_best_dice
-from scripts.metrics.conformal import conformal_p_value
-from scripts.metrics.healthy_threshold import threshold_at_rate
+from scripts.metrics.conformal import largest_p_value
+from scripts.metrics.healthy_threshold import threshold_at_rate, threshold_at_volume
 from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.ops import scan_score
 from scripts.report.calibration_report import calibration_markdown
@@ -31,6 +31,7 @@ __all__ = ["CalibrationHandler"]
 
 logger = logging.getLogger(__name__)
 _BEST_DICE = "best_dice"
+_HEALTHY_ML = "healthy_ml"
 _MAP = "anomaly_map"
 
 
@@ -63,8 +64,10 @@ class CalibrationHandler:
 
     Each item of the evaluator's output has what `read_case` needs, `role` (see `CalibrationRole`) and `modality`.
     Points: `best_dice`, the threshold with the best Dice over all voxels of the lesion scans; `healthy_fpr_RATE`, the
-    lowest threshold that at most this share of the brain voxels of the healthy scans reaches. The healthy scans'
-    scores are kept for conformal p-values. Each point tells how many ml it marks in the held-out healthy scans.
+    lowest threshold that at most this share of the brain voxels of the healthy scans reaches; `healthy_ml`, the lowest
+    threshold that in each of the healthy data sets marks at most `max_median_ml` in the median scan and `max_p95_ml` at
+    the 95th percentile. Each point records how many ml it marks in the held-out healthy scans. The healthy scans'
+    scores are kept, by data set, for conformal p-values.
 
     With min-max scaling, maps of different volumes cannot be compared: then only `best_dice` is chosen, as the paper
     does, and there are no healthy points and no p-values.
@@ -78,7 +81,9 @@ class CalibrationHandler:
         settings: of the map, kept with the entry.
         weights: `file` and `sha256` of the network's weights.
         rates: false positive rates, in (0, 1).
-        default: the point that inference uses; None takes `best_dice`, or without lesion scans the lowest rate.
+        max_median_ml: what `healthy_ml` may mark in the median healthy scan, ml.
+        max_p95_ml: what it may mark at the 95th percentile of the healthy scans, ml.
+        default: the point that inference uses; None takes `healthy_ml`, or without healthy scans `best_dice`.
         share: of the brain's voxels that make up the scan's score.
 
     Raises:
@@ -94,6 +99,8 @@ class CalibrationHandler:
     settings: Mapping[str, Any]
     weights: Mapping[str, str]
     rates: Sequence[float] = (0.01, 0.05, 0.1)
+    max_median_ml: float = 3.0
+    max_p95_ml: float = 15.0
     default: str | None = None
     share: float = 0.01
     scans: list[_Scan] = field(default_factory=list, init=False)
@@ -104,6 +111,9 @@ class CalibrationHandler:
             raise InputError(f"`outputs` must hold {_MAP}, got {list(self.outputs)}")
         if not self.rates or not all(0 < rate < 1 for rate in self.rates):
             raise InputError(f"`rates` must be in (0, 1), got {list(self.rates)}")
+        if not 0 < self.max_median_ml <= self.max_p95_ml:
+            given = f"{self.max_median_ml} and {self.max_p95_ml}"
+            raise InputError(f"`max_median_ml` and `max_p95_ml` must be 0 < max_median_ml <= max_p95_ml, got {given}")
 
     @property
     def comparable(self) -> bool:
@@ -160,6 +170,7 @@ class CalibrationHandler:
                 source = f"{100 * rate:g}% of the healthy brain's voxels lie above it, on {_named(healthy)}"
                 threshold = float(threshold_at_rate(counts, rate))
                 points[healthy_point(rate)] = {"threshold": threshold, "source": source, "n": len(healthy)}
+            points[_HEALTHY_ML] = self._healthy_ml(healthy)
         if not points:
             raise InputError(
                 "there is nothing to calibrate on: healthy scans need `min_max: false`, and there is no lesion scan",
@@ -167,15 +178,28 @@ class CalibrationHandler:
             )
         for point in points.values():
             point |= self._measured(point["threshold"])
-        lowest = healthy_point(min(self.rates))
-        default = self.default or (_BEST_DICE if lesion else lowest)
+        default = self.default or (_HEALTHY_ML if _HEALTHY_ML in points else _BEST_DICE)
         if default not in points:
             raise InputError(f"`default` must be one of {list(points)}, got {default!r}")
         entry: dict[str, Any] = {"default": default, "points": points}
         if healthy and self.comparable:
             entry["healthy_scores"] = sorted(round(scan.score, 6) for scan in healthy)
+            entry["healthy_groups"] = _score_groups(healthy)
             entry["healthy_source"] = f"mean of the highest {self.share:.0%} of the brain's voxels, {_named(healthy)}"
         return {**entry, "settings": dict(self.settings), "weights": self.weights["sha256"]}
+
+    def _healthy_ml(self, healthy: Sequence[_Scan]) -> dict[str, Any]:
+        """Return the point that bounds what is marked in the healthy scans of every data set."""
+        thresholds = []
+        for group in _by_dataset(healthy).values():
+            counts, voxel_ml = [scan.counts for scan in group], [scan.voxel_ml for scan in group]
+            limits = {"median": self.max_median_ml, "p95": self.max_p95_ml}
+            thresholds.append(threshold_at_volume(counts, voxel_ml, **limits))
+        source = (
+            f"marks at most {self.max_median_ml:g} ml in the median healthy scan and {self.max_p95_ml:g} ml at the "
+            f"95th percentile of each data set, on {_named(healthy)}"
+        )
+        return {"threshold": max(thresholds), "source": source, "n": len(healthy)}
 
     def _measured(self, threshold: float) -> dict[str, Any]:
         """Return what a threshold marks in the held-out healthy scans, and its Dice on the lesion scans."""
@@ -185,6 +209,7 @@ class CalibrationHandler:
             found["false_positive_ml"] = {
                 "mean": round(float(np.mean(held_out)), 2),
                 "median": round(float(np.median(held_out)), 2),
+                "p95": round(float(np.quantile(held_out, 0.95)), 2),
                 "max": round(max(held_out), 2),
                 "n": len(held_out),
             }
@@ -194,11 +219,13 @@ class CalibrationHandler:
 
     def rows(self, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return a row for each scan: score, p-value, ml at each point."""
-        healthy = entry.get("healthy_scores", [])
+        groups = entry.get("healthy_groups", {})
 
         def p_value(scan: _Scan) -> float | str:
-            known = healthy and scan.role is not CalibrationRole.HEALTHY
-            return conformal_p_value(scan.score, healthy) if known else ""
+            # a healthy scan of the calibration is compared with the other data sets: those of another scanner
+            others = {name: scores for name, scores in groups.items() if name != scan.dataset}
+            used = others if scan.role is CalibrationRole.HEALTHY else groups
+            return largest_p_value(scan.score, used) if used else ""
 
         return [
             {
@@ -232,6 +259,15 @@ def _named(scans: Sequence[_Scan]) -> str:
     parts = [f"{sum(scan.dataset == name for scan in scans)} of {name}" for name in names]
     which = f"({', '.join(parts)})" if len(parts) > 1 else f"of {names[0]}"
     return f"{len(scans)} validation scans {which}"
+
+
+def _by_dataset(scans: Sequence[_Scan]) -> dict[str, list[_Scan]]:
+    names = dict.fromkeys(scan.dataset for scan in scans)
+    return {name: [scan for scan in scans if scan.dataset == name] for name in names}
+
+
+def _score_groups(scans: Sequence[_Scan]) -> dict[str, list[float]]:
+    return {name: sorted(round(scan.score, 6) for scan in group) for name, group in _by_dataset(scans).items()}
 
 
 def _dice_at(counts: ScoreCounts, threshold: float) -> float:

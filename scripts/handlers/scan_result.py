@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from monai.engines import IterationEvents
 
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
-from scripts.metrics.conformal import conformal_p_value
+from scripts.metrics.conformal import largest_p_value
 from scripts.networks import ModalityWeights
+from scripts.registration.anatomy import place_of_region
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
 from scripts.results import remove_result, result_path
-from scripts.results.lesions import lesion_table
 from scripts.results.provenance import versions
+from scripts.results.regions import region_table
 from scripts.scans.notes import read_notes
 from scripts.scans.volume import as_volume, grid_of, original_scan
 from scripts.scans.writer import save_volume
@@ -31,6 +33,7 @@ __all__ = ["NOTICE", "ScanResult", "scan_facts"]
 
 logger = logging.getLogger(__name__)
 NOTICE = "Research software; not a medical device. Not for diagnosis."
+_VOLUMES = ("reconstruction", "anomaly_map", "lesion_mask", "brain_mask")
 _APART = ("quality", "seconds", "input_sha256")
 
 
@@ -40,6 +43,7 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "modality": str(item["modality"]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "input_sha256": notes.get("input_sha256"),
         "quality": notes.get("quality"),
         "preprocessing": {step: facts for step, facts in notes.items() if step not in _APART},
@@ -111,29 +115,41 @@ class ScanResult:
         writing = time.perf_counter()
         # Without result.json first, a run that ends here would leave new images beside an old result.
         remove_result(self.output_dir, item)
-        files = {}
-        for name in self.save:
-            path = result_path(self.output_dir, item, name)
-            save_volume(path, item[name], name=name)
-            files[name] = path.name
-        result = self.describe(item)
-        volumes = self._volumes(item)
+        affine, volumes = grid_of(item["image"]), {name: as_volume(item[name]) for name in _VOLUMES}
+        result = self._described(item, volumes, affine)
+        result["files"] = self._save_images(item)
         if self.picture:
-            self._draw(item, volumes, result)
+            draw_panel(
+                result_path(self.output_dir, item, "panel", suffix=".png"),
+                image=as_volume(item["image"]).clip(0),
+                reconstruction=volumes["reconstruction"],
+                anomaly_map=volumes["anomaly_map"],
+                brain_mask=volumes["brain_mask"],
+                region_mask=volumes["lesion_mask"],
+                threshold=result["threshold"],
+                affine=affine,
+                spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
+                title=f"{result['case']} · {result['region_volume_ml']:.1f} ml above {result['threshold']:g}",
+            )
         seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._rebuilt - self._ready}
         seconds["writing images"] = time.perf_counter() - writing
         seconds["total"] = time.perf_counter() - self._began
         result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
-        result["files"] = files
         if self.report:
             write_scan_page(
                 result_path(self.output_dir, item, "report", suffix=".html"),
                 result=result,
-                volumes=volumes,
-                affine=grid_of(item["image"]),
+                volumes={"image": original_scan(item["image"]), **volumes},
+                affine=affine,
             )
         write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
         return result
+
+    def _save_images(self, item: Mapping[str, Any]) -> dict[str, str]:
+        paths = {name: result_path(self.output_dir, item, name) for name in self.save}
+        for name, path in paths.items():
+            save_volume(path, item[name], name=name)
+        return {name: path.name for name, path in paths.items()}
 
     def wanted_files(self, item: Mapping[str, Any]) -> list[Path]:
         """Return the files of a scan's result, apart from `result.json`."""
@@ -147,54 +163,47 @@ class ScanResult:
         Args:
             item: the entries that the class names, and `anomaly_score`.
         """
-        affine = grid_of(item["image"])
-        brain, anomaly_map = as_volume(item["brain_mask"]) > 0, as_volume(item["anomaly_map"])
+        return self._described(item, {name: as_volume(item[name]) for name in _VOLUMES}, grid_of(item["image"]))
+
+    def _described(
+        self, item: Mapping[str, Any], volumes: Mapping[str, np.ndarray], affine: np.ndarray
+    ) -> dict[str, Any]:
         facts = scan_facts(item)
         to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
-        lesions = lesion_table(
-            as_volume(item["lesion_mask"]),
-            anomaly_map,
-            affine,
-            world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
-        )
         modality, weights = facts["modality"], self.weights.use(facts["modality"])
+        threshold = self.operating_points.values[modality]
+        regions = region_table(
+            volumes["lesion_mask"],
+            volumes["anomaly_map"],
+            affine,
+            threshold=threshold,
+            world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
+            place_of=place_of_region,
+        )
         score = float(item["anomaly_score"])
         healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
+        groups = self.operating_points.healthy_groups(modality, weights_sha256=weights["sha256"])
         return {
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
             "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
             "anomaly_score": score,
-            "p_value": conformal_p_value(score, healthy) if healthy else None,
+            "p_value": largest_p_value(score, groups) if groups else None,
+            "lowest_p_value": max(1 / (len(group) + 1) for group in groups.values()) if groups else None,
             "num_healthy_scans": len(healthy),
-            "threshold": self.operating_points.values[modality],
+            "healthy_rank": 1 + sum(value >= score for value in healthy) if healthy else None,
+            "threshold": threshold,
             "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
-            "lesion_volume_ml": float(sum(row["volume_ml"] for row in lesions)),
-            "num_lesions": len(lesions),
-            "lesions": lesions,
-            "brain_volume_ml": float(brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
+            "healthy_false_positive_ml": self.operating_points.healthy_volumes(
+                modality, weights_sha256=weights["sha256"]
+            ),
+            "region_volume_ml": float(sum(row["volume_ml"] for row in regions)),
+            "num_regions": len(regions),
+            "regions": regions,
+            "brain_volume_ml": float((volumes["brain_mask"] > 0).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
             **facts,
             "parameters": dict(self.parameters),
             "weights": weights,
             "device": str(self.device),
         }
-
-    @staticmethod
-    def _volumes(item: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        names = ("reconstruction", "anomaly_map", "lesion_mask", "brain_mask")
-        return {"image": original_scan(item["image"]), **{name: as_volume(item[name]) for name in names}}
-
-    def _draw(self, item: Mapping[str, Any], volumes: Mapping[str, np.ndarray], result: Mapping[str, Any]) -> None:
-        affine = grid_of(item["image"])
-        draw_panel(
-            result_path(self.output_dir, item, "panel", suffix=".png"),
-            image=as_volume(item["image"]).clip(0),
-            reconstruction=volumes["reconstruction"],
-            anomaly_map=volumes["anomaly_map"],
-            brain_mask=volumes["brain_mask"],
-            threshold=result["threshold"],
-            affine=affine,
-            spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
-            title=f"{result['case']} · {result['lesion_volume_ml']:.1f} ml above {result['threshold']:g}",
-        )

@@ -154,8 +154,8 @@ class BestModelCheckpoint:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, so that a resumed run does not overwrite a better model."""
-        return {"saved": [[item.priority, item.filename] for item in self.checkpoint._saved]}
+        return {"saved": [list(item) for item in self.checkpoint.state_dict()["_saved"]]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the best score of an earlier run."""
-        self.checkpoint._saved = [Checkpoint.Item(priority, name) for priority, name in state["saved"]]
+        self.checkpoint.load_state_dict({"_saved": state["saved"]})

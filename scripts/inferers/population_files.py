@@ -113,7 +113,7 @@ class PopulationFiles:
         weights_sha256: str,
         shape: tuple[int, ...],
         affine: torch.Tensor | None = None,
-        num_components: int,
+        num_components: int | None,
     ) -> PopulationStatistics:
         """Return the population statistics on a grid.
 
@@ -122,7 +122,7 @@ class PopulationFiles:
             weights_sha256: of the network in use.
             shape: of the grid, [H, W, D].
             affine: [4, 4] of the grid, RAS mm; without it only a grid of the file's own shape is served.
-            num_components: the leading components to return.
+            num_components: the leading components to return; None for all.
 
         Raises:
             InputError: if there is no such file, it is damaged, belongs to other weights, has fewer components, or is
@@ -146,7 +146,7 @@ class PopulationFiles:
 
 
 def _on_grid(
-    content: PopulationFile, num_components: int, shape: tuple[int, ...], affine: torch.Tensor | None
+    content: PopulationFile, num_components: int | None, shape: tuple[int, ...], affine: torch.Tensor | None
 ) -> PopulationStatistics:
     statistics = content.statistics.leading(num_components)
     if affine is None:

@@ -34,7 +34,7 @@ class ReconstructionSampler:
         noise_options: octaves, persistence and frequency of the simplex noise.
         seed: of the noise.
         memory_budget_mb: what the activations of one forward pass may take, MiB, by estimate; sets the batch size.
-        progress: show a progress bar.
+        progress: show a progress bar, on a terminal only.
 
     Raises:
         ValueError: if `num_samples`, `timestep`, `noise`, `noise_options` or `memory_budget_mb` is out of range.
@@ -101,7 +101,8 @@ class ReconstructionSampler:
         result = volume.new_zeros((self.num_samples, *volume.shape), dtype=torch.float32)
         jobs = torch.cartesian_prod(torch.arange(self.num_samples), torch.arange(len(slices))).to(device)
         steps = torch.tensor(self._steps, device=device)
-        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=not self.progress) as bar:
+        hidden = None if self.progress else True  # None: hidden where there is no terminal
+        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=hidden) as bar:
             for part in jobs.split(size):
                 draw, item = part.unbind(1)
                 place = slices[item]

@@ -57,7 +57,8 @@ class MapOptions:
         regularization: λ, squared intensity.
         shrinkage: how the covariance is made invertible.
         population: add the statistics of healthy subjects to the covariance, and their mean to the reconstruction.
-        population_components: r, principal components of the population in the covariance; 0 for mean and spread alone.
+        population_components: r, principal components of the population in the covariance; 0 for mean and spread alone,
+            None for all that were measured.
         cloud_covariance: weight of the reconstructions' own covariance; 0 leaves it out.
         residual: what the Mahalanobis map is multiplied by.
         ssim_sigma: window of the SSIM, voxels; several for the mean over these scales.
@@ -77,7 +78,7 @@ class MapOptions:
     regularization: float = 1e-2
     shrinkage: Shrinkage | str = Shrinkage.FIXED
     population: bool = False
-    population_components: int = 0
+    population_components: int | None = None
     cloud_covariance: float = 1.0
     residual: Residual | str = Residual.SSIM
     ssim_sigma: float | Sequence[float] = 1.0
@@ -94,10 +95,9 @@ class MapOptions:
         check_odd(self.window, "window")
         check_positive(self.regularization, "regularization")
         check_non_negative(self.cloud_covariance, "cloud_covariance")
-        if isinstance(self.population_components, bool) or not isinstance(self.population_components, int):
-            got = repr(self.population_components)
-            raise InputError(f"`population_components` must be a whole number of at least 0, got {got}")
-        check_non_negative(self.population_components, "population_components")
+        count = self.population_components
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+            raise InputError(f"`population_components` must be None or a whole number of at least 0, got {count!r}")
         check_scales(self.ssim_sigma, "ssim_sigma")
         check_non_negative(self.smoothing_sigma, "smoothing_sigma")
         if self.median_size != 0:

@@ -160,7 +160,7 @@ class ModalityWeights:
         """Make the network one for `modality`.
 
         Returns:
-            `file` (its name) and `sha256` of the weights in use.
+            `file` (its name) and `sha256` of the weights in use, and their `licence` where it is known.
 
         Raises:
             InputError: if there are no weights for the modality, or they do not fit the network.
@@ -169,7 +169,14 @@ class ModalityWeights:
         if path != self._loaded:
             load_weights(self.network, path)
             self._loaded = path
-        return {"file": path.name, "sha256": self.sha256(modality)}
+        licence = self.licence(modality)
+        return {"file": path.name, "sha256": self.sha256(modality)} | ({"licence": licence} if licence else {})
+
+    def licence(self, modality: str) -> str:
+        """Return the first line of the file `LICENSE` beside the weights for `modality`, empty where there is none."""
+        path = self._existing(modality).parent / "LICENSE"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return lines[0].strip() if lines else ""
 
     def sha256(self, modality: str) -> str:
         """Return the checksum of the weights for `modality`; they need not be in the network.

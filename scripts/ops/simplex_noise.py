@@ -7,11 +7,11 @@ from enum import StrEnum
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opensimplex.internals import _init, _noise2, njit
 from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_positive
+from scripts.ops.opensimplex_kernel import compiled, noise_at, permutation_table
 
 __all__ = ["NoiseKind", "draw_seed", "make_noise", "simplex_noise"]
 
@@ -60,7 +60,7 @@ def simplex_noise(
     check_positive(persistence, "persistence")
     check_positive(frequency, "frequency")
     _check_seed(seed)
-    permutation, _ = _init(int(seed))
+    permutation = permutation_table(int(seed))
     rows, columns = (np.arange(size, dtype=np.float64) for size in shape)
     return np.asarray(_fractal(permutation, columns, rows, int(octaves), float(persistence), float(frequency)))
 
@@ -139,7 +139,7 @@ def make_noise(
     return noise
 
 
-@njit(nogil=True)
+@compiled
 def _fractal(
     permutation: NDArray[np.int64],
     x: NDArray[np.float64],
@@ -148,17 +148,13 @@ def _fractal(
     persistence: float,
     frequency: float,
 ) -> NDArray[np.float64]:
-    """Sum the layers on the grid of y by x; compiled by numba where it is installed, as opensimplex's own functions.
-
-    The package's `noise2array` gives the same numbers, but in numba's threads: they abort a forked worker, and took
-    15 times as long as this loop beside a training run on 2 cores.
-    """
+    """Sum the layers on the grid of y by x."""
     field = np.zeros((y.size, x.size))
     amplitude = 1.0
     for _ in range(octaves):
         for i in range(y.size):
             for j in range(x.size):
-                field[i, j] += amplitude * _noise2(x[j] / frequency, y[i] / frequency, permutation)
+                field[i, j] += amplitude * noise_at(x[j] / frequency, y[i] / frequency, permutation)
         amplitude *= persistence
         frequency /= 2
     return field

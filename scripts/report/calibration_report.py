@@ -19,7 +19,8 @@ def calibration_markdown(
 
     Args:
         entry: of the thresholds file.
-        rows: one a scan: `dataset`, `role`, `anomaly_score`, `p_value` (empty for the healthy scans themselves).
+        rows: one a scan: `dataset`, `role`, `anomaly_score`, `p_value` (of a healthy scan of the calibration:
+            against the other data sets; empty where there are none).
         modality: t1 or t2.
         preset: name of the entry.
         command: how the run was started; left out when empty.
@@ -28,13 +29,13 @@ def calibration_markdown(
     if command:
         parts.append(f"`{command}`\n")
     header = ["operating point", "threshold", "chosen on", "pooled Dice on lesion scans"]
-    header += ["ml marked in held-out healthy scans: mean", "median", "highest", "n"]
+    header += ["ml marked in held-out healthy scans: mean", "median", "95 %", "highest", "n"]
     lines = []
     for name, point in entry["points"].items():
         marked = point.get("false_positive_ml", {})
         shown = f"{name} (default)" if name == entry["default"] else name
         dice, threshold = format_number(point.get("lesion_dice")), format_number(point["threshold"], digits=4)
-        volumes = [format_number(marked.get(key), digits=1) for key in ("mean", "median", "max")]
+        volumes = [format_number(marked.get(key), digits=1) for key in ("mean", "median", "p95", "max")]
         lines.append([shown, threshold, point["source"], dice, *volumes, str(marked.get("n", DASH))])
     parts.append(markdown_table(header, lines))
     if entry.get("healthy_scores"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -14,6 +14,7 @@ from skimage.transform import resize
 __all__ = [
     "MASKS",
     "DisplayVolumes",
+    "SlicePicture",
     "choose_slices",
     "display_nifti",
     "display_volumes",
@@ -116,6 +117,65 @@ class DisplayVolumes:
         """Return two percentiles of a volume inside the brain, for black and white; they are never equal."""
         low, high = (float(value) for value in np.percentile(self.inside(name), [lower, upper]))
         return (low, high) if high > low else (low, low + 1.0)
+
+    def map_maximum(self, threshold: float | None) -> float:
+        """Return the top of the map's colour scale: its 99.9th percentile in the brain, at least twice the threshold.
+
+        So a scan in which nothing reaches the threshold stays dark.
+        """
+        top = float(np.percentile(self.inside("anomaly_map"), 99.9))
+        least = 2 * threshold if threshold is not None else 0.0
+        return max(top, least) or 1.0
+
+    def slices_to_show(self, num_slices: int) -> list[int]:
+        """Choose axial slices, from the feet up: half of them with most lesion, the others evenly over the brain.
+
+        Where there is no lesion, the first half are those with the highest map; a brain with fewer slices shows all.
+        """
+        filled = np.flatnonzero(self.volumes["brain_mask"].any(axis=(0, 1)))
+        if not len(filled):
+            filled = np.arange(self.volumes["brain_mask"].shape[2])
+        if len(filled) <= num_slices:
+            return [int(index) for index in filled]
+        chosen = choose_slices(self._weight(), max(1, num_slices // 2))
+        first, last = np.quantile(filled, [0.1, 0.95])  # the outermost slices hold little brain
+        candidates = [int(index) for index in filled if first <= index <= last]
+        while len(chosen) < min(num_slices, len(candidates)):
+            chosen.append(max(candidates, key=lambda index: min(abs(index - other) for other in chosen)))
+        return sorted(chosen)
+
+    def pictures(self, slices: Sequence[int] | None = None) -> list[SlicePicture]:
+        """Return axial slices in radiological display; by default the one with the most lesion or the highest map."""
+        middle = (np.array(self.volumes["image"].shape[:2]) - 1) / 2
+        return [
+            SlicePicture(
+                layers={name: radiological_slice(volume, index) for name, volume in self.volumes.items()},
+                height_mm=float((self.affine @ [*middle, index, 1.0])[2]),
+            )
+            for index in (choose_slices(self._weight(), 1) if slices is None else slices)
+        ]
+
+    def _weight(self) -> NDArray[np.float64]:
+        """Return how much each axial slice [D] deserves to be shown."""
+        lesion = self.volumes.get("lesion_mask")
+        if lesion is not None and lesion.any():
+            return lesion.sum(axis=(0, 1), dtype=np.float64)
+        shown = self.volumes.get("anomaly_map", self.volumes["brain_mask"])
+        weight = np.clip(shown, 0, None).sum(axis=(0, 1), dtype=np.float64)
+        return weight if weight.any() else self.volumes["brain_mask"].sum(axis=(0, 1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class SlicePicture:
+    """An axial slice in radiological display.
+
+    Attributes:
+        layers: [rows, columns] by the volume's name.
+        height_mm: where it lies in the scanner's world, at its middle.
+    """
+
+    layers: dict[str, NDArray[np.float32]]
+    height_mm: float
 
 
 def display_volumes(

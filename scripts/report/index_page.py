@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from scripts.report.page import png_uri, render, show_number, small_png
-from scripts.report.status import scan_status
+from scripts.report.page import png_uri, render, small_png
 from scripts.report.tables import write_csv, write_text
+from scripts.report.words import healthy_rank, scan_status, show_number
 
-__all__ = ["write_index_page", "write_summary"]
+__all__ = ["write_index_page", "write_regions", "write_summary"]
 
 _COLUMNS = (
-    "case", "modality", "status", "reasons", "anomaly_score", "p_value", "num_lesions", "lesion_volume_ml",
-    "brain_volume_ml", "threshold", "threshold_source", "quality_passed", "quality_forced", "total_seconds", "device",
-    "input", "report",
+    "case", "modality", "status", "reasons", "anomaly_score", "healthy_rank", "num_healthy_scans", "p_value",
+    "num_regions", "region_volume_ml", "brain_volume_ml", "threshold", "threshold_source", "quality_passed",
+    "quality_forced", "total_seconds", "device", "input", "report",
 )  # fmt: skip
+_REGION_COLUMNS = (
+    "case", "modality", "rank", "place", "side", "lobe", "lobe_share", "structure", "tissue", "periventricular",
+    "volume_ml", "evidence", "peak", "mean",
+)  # fmt: skip
+_POINTS = ("peak_mm", "peak_mni_mm", "centroid_mm", "centroid_mni_mm")
 _ICON = re.compile(rb'<link rel="icon" href="data:image/png;base64,([A-Za-z0-9+/=]+)">')
 _HEAD_BYTES = 200_000  # the icon stands before the page's style
 
@@ -43,24 +48,62 @@ def write_index_page(
     """
     folder = Path(path).parent
     scans = [{**_plain_row(row), "status": scan_status(row), "thumbnail": _thumbnail(row, folder)} for row in rows]
+    endings = sorted({scan["status"].text for scan in scans})
     for scan, row in zip(scans, rows, strict=True):
+        first: Mapping[str, Any] = next(iter(row.get("regions") or []), {})
         scan.update(reasons=list(row.get("reasons") or []), report=unquote(str(row.get("report") or "")))
-    write_text(
-        path,
-        render(
-            "index_page.html", scripts=("table.js",), title=title, summary=summary, scans=scans, facts=_counts(rows)
-        ),
-    )
+        scan.update(place=first.get("place"), rank=(healthy_rank(row) or (None, None))[0])
+    context = {
+        "title": title,
+        "summary": summary,
+        "scans": scans,
+        "facts": _counts(rows),
+        "endings": endings,
+        "modalities": sorted({scan["modality"] for scan in scans} - {""}),
+    }
+    write_text(path, render("index_page.html", scripts=("table.js",), **context))
 
 
 def write_summary(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one CSV line a scan: case, status, reasons, score, lesions, volumes in ml, threshold, seconds and files.
+    """Write one CSV line a scan: case, status, reasons, score, regions, volumes in ml, threshold, seconds and files.
 
     Args:
         path: the CSV file.
         rows: as for `write_index_page`.
     """
     write_csv(path, [_plain_row(row) for row in rows], columns=_COLUMNS)
+
+
+def write_regions(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one CSV line a candidate region of all scans, in the scans' order and then by rank.
+
+    Volumes are in ml of the scan's own voxels, positions in mm (`peak_x_mm` … the scanner's world, `peak_mni_x_mm` …
+    MNI152).
+
+    Args:
+        path: the CSV file.
+        rows: `result.json` of each scan.
+    """
+    lines = [
+        {"case": row.get("case"), "modality": row.get("modality"), **region, **_coordinates(region)}
+        for row in rows
+        for region in row.get("regions") or []
+    ]
+    points = [_coordinate(name, axis) for name in _POINTS for axis in "xyz"]
+    write_csv(path, lines, columns=(*_REGION_COLUMNS, *points))
+
+
+def _coordinate(name: str, axis: str) -> str:
+    return f"{name.removesuffix('_mm')}_{axis}_mm"
+
+
+def _coordinates(region: Mapping[str, Any]) -> dict[str, float]:
+    """Return the points of a region as one entry a coordinate."""
+    return {
+        _coordinate(name, axis): value
+        for name in _POINTS
+        for axis, value in zip("xyz", region.get(name) or (), strict=False)
+    }
 
 
 def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,12 +124,12 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return how many scans ended how, for the top of the page."""
     endings = [scan_status(row).text for row in rows]
     tiles = [("Scans", str(len(rows)))]
-    for ending in dict.fromkeys(("ok", "forced", "refused", "failed", *endings)):
-        if ending in endings or ending in ("ok", "refused", "failed"):
+    for ending in dict.fromkeys(("analysed", "forced", "refused", "failed", *endings)):
+        if ending in endings or ending in ("analysed", "refused", "failed"):
             tiles.append((ending.capitalize(), str(endings.count(ending))))
-    with_lesions = sum(1 for row in rows if (row.get("num_lesions") or 0) > 0)
+    with_regions = sum(1 for row in rows if (row.get("num_regions") or 0) > 0)
     seconds = sum(value for row in rows if isinstance(value := _plain_row(row)["total_seconds"], int | float))
-    return [*tiles, ("With lesions", str(with_lesions)), ("Seconds together", show_number(float(seconds), 0))]
+    return [*tiles, ("With candidate regions", str(with_regions)), ("Seconds together", show_number(float(seconds), 0))]
 
 
 def _thumbnail(row: Mapping[str, Any], folder: Path) -> str | None:

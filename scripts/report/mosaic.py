@@ -11,24 +11,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scripts.report.display import DisplayVolumes, choose_slices, radiological_slice
+from scripts.report.colours import BACKGROUND, MAP, REGION, TEXT
+from scripts.report.display import DisplayVolumes, SlicePicture
 
-__all__ = ["LESION_COLOUR", "MAP_COLOURS", "draw_mosaic", "draw_thumbnail", "map_maximum"]
+__all__ = ["draw_mosaic", "draw_thumbnail"]
 
-LESION_COLOUR = "#2ec4f1"  # sky blue, apart from every colour of the map for every kind of colour vision
-MAP_COLOURS = "inferno"
-_BACKGROUND, _TEXT = "black", "#e6e6e6"
 _CELL_INCHES = 1.5
-
-
-def map_maximum(display: DisplayVolumes, threshold: float | None) -> float:
-    """Return the top of the map's colour scale: its 99.9th percentile in the brain, but at least twice the threshold.
-
-    So a scan in which nothing reaches the threshold stays dark.
-    """
-    top = float(np.percentile(display.inside("anomaly_map"), 99.9))
-    least = 2 * threshold if threshold is not None else 0.0
-    return max(top, least) or 1.0
 
 
 def draw_mosaic(
@@ -49,100 +37,71 @@ def draw_mosaic(
     Returns:
         The PNG file.
     """
-    slices = _mosaic_slices(display, num_slices)
-    columns = min(columns, len(slices))
-    pairs = -(-len(slices) // columns)
-    width, height, _ = np.array(display.volumes["image"].shape) * display.spacing_mm
+    pictures = display.pictures(display.slices_to_show(num_slices))
+    window, top, spacing = display.window("image"), display.map_maximum(threshold), display.spacing_mm
+    columns = min(columns, len(pictures))
+    pairs = -(-len(pictures) // columns)
+    width, height, _ = np.array(display.volumes["image"].shape) * spacing
     size = np.array([_CELL_INCHES * columns + 0.7, 2 * pairs * _CELL_INCHES * height / width])
-    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=BACKGROUND)
     cells = figure.subplots(
         2 * pairs, columns, squeeze=False,
         gridspec_kw={"left": 0, "right": 1 - 0.7 / size[0], "bottom": 0, "top": 1, "wspace": 0.02, "hspace": 0.02},
     )  # fmt: skip
     for axis in cells.flat:
         axis.axis("off")
-    top = map_maximum(display, threshold)
-    for place, index in enumerate(slices):
+    for place, picture in enumerate(pictures):
         row, column = 2 * (place // columns), place % columns
-        _draw_scan(cells[row, column], display, index, caption=True)
-        _draw_map(cells[row + 1, column], display, index, top)
+        _draw_scan(cells[row, column], picture, window, spacing, caption=True)
+        _draw_map(cells[row + 1, column], picture, spacing, top)
     _draw_bar(figure, float(size[0]), top, threshold)
     return _png(figure, dpi)
 
 
 def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
     """Draw the axial slice with the most lesion, or with the highest map, as a PNG `width` pixels wide."""
-    (index,) = choose_slices(_weight(display), 1)
-    extent = np.array(display.volumes["image"].shape) * display.spacing_mm
-    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=_BACKGROUND)
+    (picture,) = display.pictures()
+    window, spacing = display.window("image"), display.spacing_mm
+    extent = np.array(display.volumes["image"].shape) * spacing
+    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=BACKGROUND)
     axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axis.axis("off")
-    _draw_scan(axis, display, index, caption=False)
+    _draw_scan(axis, picture, window, spacing, caption=False)
     return _png(figure, width)
 
 
-def _weight(display: DisplayVolumes) -> NDArray[np.float64]:
-    """Return how much each axial slice [D] deserves to be shown."""
-    lesion = display.volumes.get("lesion_mask")
-    if lesion is not None and lesion.any():
-        return lesion.sum(axis=(0, 1), dtype=np.float64)
-    shown = display.volumes.get("anomaly_map", display.volumes["brain_mask"])
-    weight = np.clip(shown, 0, None).sum(axis=(0, 1), dtype=np.float64)
-    return weight if weight.any() else display.volumes["brain_mask"].sum(axis=(0, 1), dtype=np.float64)
-
-
-def _mosaic_slices(display: DisplayVolumes, num_slices: int) -> list[int]:
-    """Choose slices, half of them evenly over the brain, from the feet up."""
-    filled = np.flatnonzero(display.volumes["brain_mask"].any(axis=(0, 1)))
-    if not len(filled):
-        filled = np.arange(display.volumes["brain_mask"].shape[2])
-    if len(filled) <= num_slices:
-        return [int(index) for index in filled]
-    chosen = choose_slices(_weight(display), max(1, num_slices // 2))
-    first, last = np.quantile(filled, [0.1, 0.95])  # the outermost slices hold little brain
-    candidates = [int(index) for index in filled if first <= index <= last]
-    while len(chosen) < min(num_slices, len(candidates)):
-        chosen.append(max(candidates, key=lambda index: min(abs(index - other) for other in chosen)))
-    return sorted(chosen)
-
-
-def _draw_scan(axis: Axes, display: DisplayVolumes, index: int, *, caption: bool) -> None:
-    low, high = display.window("image")
-    spacing = display.spacing_mm
-    picture = radiological_slice(display.volumes["image"], index)
-    axis.imshow(picture, cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0])
-    lesion = display.volumes.get("lesion_mask")
-    outline = radiological_slice(lesion, index) if lesion is not None else np.zeros(())
+def _draw_scan(
+    axis: Axes, picture: SlicePicture, window: tuple[float, float], spacing: NDArray[np.float64], *, caption: bool
+) -> None:
+    low, high = window
+    axis.imshow(picture.layers["image"], cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0])
+    outline = picture.layers.get("lesion_mask", np.zeros(()))
     if outline.any() and not outline.all():
-        axis.contour(outline, levels=[0.5], colors=[LESION_COLOUR], linewidths=1.1)
+        axis.contour(outline, levels=[0.5], colors=[REGION], linewidths=1.1)
     if caption:
-        middle = [*((np.array(display.volumes["image"].shape[:2]) - 1) / 2), index, 1.0]
-        height = float((display.affine @ middle)[2])
-        _write(axis, 0.02, 0.96, f"z {height:.0f} mm", "left")
+        _write(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
         _write(axis, 0.03, 0.5, "R", "left")
         _write(axis, 0.97, 0.5, "L", "right")
 
 
-def _draw_map(axis: Axes, display: DisplayVolumes, index: int, top: float) -> None:
-    spacing = display.spacing_mm
-    picture = radiological_slice(display.volumes["anomaly_map"], index)
-    axis.imshow(picture, cmap=MAP_COLOURS, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
+def _draw_map(axis: Axes, picture: SlicePicture, spacing: NDArray[np.float64], top: float) -> None:
+    axis.imshow(picture.layers["anomaly_map"], cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
 
 
 def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None) -> None:
     axis = figure.add_axes((1 - 0.62 / width, 0.1, 0.1 / width, 0.8))
-    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP_COLOURS), cax=axis)
-    bar.ax.tick_params(colors=_TEXT, labelsize=7)
+    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP), cax=axis)
+    bar.ax.tick_params(colors=TEXT, labelsize=7)
     if threshold is not None and 0 < threshold < top:
-        bar.ax.axhline(threshold, color=LESION_COLOUR, linewidth=2)
+        bar.ax.axhline(threshold, color=REGION, linewidth=2)
 
 
 def _write(axis: Axes, x: float, y: float, text: str, side: str) -> None:
-    axis.text(x, y, text, transform=axis.transAxes, color=_TEXT, fontsize=6.5, ha=side, va="center")
+    axis.text(x, y, text, transform=axis.transAxes, color=TEXT, fontsize=6.5, ha=side, va="center")
 
 
 def _png(figure: Figure, dpi: int) -> bytes:
     stream = io.BytesIO()
     # Without the program's name and version the same picture is the same file.
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=_BACKGROUND, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
     return stream.getvalue()

@@ -1,11 +1,10 @@
-"""What the report's pages share: templates, inlined files, pictures as text, and numbers as a reader wants them."""
+"""What the report's pages share: templates, inlined files, and pictures as text."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import matplotlib.image
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scripts.report.tables import DASH
+from scripts.report.words import show_number, show_value
 
-__all__ = ["NOTICE", "asset", "link_to", "png_uri", "render", "show_number", "show_value", "small_png"]
+__all__ = ["NOTICE", "asset", "link_to", "png_uri", "render", "small_png"]
 
 NOTICE = "Research software; not a medical device. Not for diagnosis."
 _ASSETS = Path(__file__).parent / "assets"
@@ -71,27 +70,6 @@ def small_png(png: bytes, *, width: int = 96) -> bytes:
 def link_to(name: object) -> str:
     """Return a relative path as the target of a link; what looks like a scheme such as `javascript:` becomes a name."""
     return quote(Path(str(name)).as_posix(), safe="/")
-
-
-def show_number(value: Any, digits: int = 3) -> str:
-    """Return a number with `digits` decimals, or a dash where there is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return DASH
-    return f"{value:.{digits}f}"
-
-
-def show_value(value: Any) -> str:
-    """Return any value of a result as short text: numbers with up to 5 digits, yes and no, lists with commas."""
-    if value is None or value == "":
-        return DASH
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, list | tuple):
-        rows = any(isinstance(item, list | tuple) for item in value)
-        return ("\n" if rows else ", ").join(show_value(item) for item in value)
-    return str(value)
 
 
 def _as_script(source: str) -> str:

@@ -13,13 +13,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from scripts.files import replacing
+from scripts.report.colours import BACKGROUND, LABEL, MAP, REGION, TEXT
 from scripts.report.display import choose_slices, radiological_slice, to_ras
 
 __all__ = ["draw_panel"]
 
-_PREDICTED, _TRUE = "#ff9f1c", "#2ec4f1"  # orange and sky blue, apart for every kind of colour vision
 _MARGIN = 6  # voxels around the brain, room for the letters of the sides
-_BACKGROUND, _TEXT = "black", "#e6e6e6"
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class _Volumes:
     anomaly_map: NDArray
     reconstruction: NDArray | None
     label: NDArray | None
+    regions: NDArray | None
     image_maximum: float
     map_maximum: float
     threshold: float | None
@@ -43,6 +43,7 @@ def draw_panel(
     anomaly_map: ArrayLike,
     reconstruction: ArrayLike | None = None,
     label: ArrayLike | None = None,
+    region_mask: ArrayLike | None = None,
     brain_mask: ArrayLike | None = None,
     threshold: float | None = None,
     affine: ArrayLike | None = None,
@@ -66,8 +67,11 @@ def draw_panel(
         anomaly_map: [H, W, D], higher is more anomalous.
         reconstruction: [H, W, D], on the scan's intensity scale; its column is left out when there is none.
         label: [H, W, D], 1 inside lesions; None for a scan without a lesion label.
+        region_mask: [H, W, D], 1 inside candidate regions, which are outlined; by default where the map reaches
+            `threshold`.
         brain_mask: [H, W, D], 1 inside the brain; the non-zero voxels of the image by default.
-        threshold: voxels with `anomaly_map >= threshold` are outlined; None draws no prediction.
+        threshold: voxels with `anomaly_map >= threshold` are outlined, and it is marked on the colour bar; None draws
+            no region.
         affine: [4, 4], voxel indices to RAS mm; None when the volumes are RAS already.
         spacing_mm: voxel edges along H, W, D in mm.
         map_name: what the map is called in the picture.
@@ -82,7 +86,8 @@ def draw_panel(
     """
     scan = np.asarray(image)
     brain = np.asarray(brain_mask) > 0 if brain_mask is not None else scan > 0
-    _check_shapes(scan, anomaly_map=anomaly_map, reconstruction=reconstruction, label=label, brain_mask=brain)
+    others = {"anomaly_map": anomaly_map, "reconstruction": reconstruction, "label": label, "region_mask": region_mask}
+    _check_shapes(scan, **others, brain_mask=brain)
     spacing = _ras_spacing(spacing_mm, affine)
     inside = np.where(brain, np.asarray(anomaly_map), 0)
     window = _window(to_ras(brain, affine))
@@ -91,6 +96,7 @@ def draw_panel(
         anomaly_map=to_ras(inside, affine)[window],
         reconstruction=None if reconstruction is None else to_ras(reconstruction, affine)[window],
         label=None if label is None else to_ras(label, affine)[window],
+        regions=_regions(inside, region_mask, threshold, affine, window),
         image_maximum=_percentile(scan[brain], 99.5),
         map_maximum=_percentile(inside[brain], 99.9) if map_maximum is None else map_maximum,
         threshold=threshold,
@@ -98,7 +104,7 @@ def draw_panel(
     )
     figure = _figure(volumes, num_slices=num_slices, map_name=map_name, title=title)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, facecolor=_BACKGROUND)
+        figure.savefig(temporary, dpi=dpi, facecolor=BACKGROUND)
 
 
 def _figure(volumes: _Volumes, *, num_slices: int, map_name: str, title: str) -> Figure:
@@ -115,23 +121,23 @@ def _figure(volumes: _Volumes, *, num_slices: int, map_name: str, title: str) ->
             axes[row, 1].imshow(radiological_slice(volumes.reconstruction, index), **grey)
         coloured = axes[row, -2].imshow(
             radiological_slice(volumes.anomaly_map, index),
-            cmap="inferno",
+            cmap=MAP,
             vmin=0.0,
             vmax=volumes.map_maximum,
             aspect=volumes.aspect,
         )
         axes[row, -1].imshow(radiological_slice(volumes.image, index), **grey)
         _draw_outlines(axes[row, -1], volumes, index)
-        axes[row, 0].set_ylabel(f"slice {index}", color=_TEXT)
+        axes[row, 0].set_ylabel(f"slice {index}", color=TEXT)
     for axis, name in zip(axes[0], columns, strict=True):
-        axis.set_title(name, color=_TEXT, fontsize=10)
+        axis.set_title(name, color=TEXT, fontsize=10)
     for axis in axes.flat:
         _decorate(axis)
     bar = figure.colorbar(coloured, ax=axes[:, -2], shrink=0.8, aspect=40, pad=0.02)
-    bar.ax.tick_params(colors=_TEXT, labelsize=8)
+    bar.ax.tick_params(colors=TEXT, labelsize=8)
     if volumes.threshold is not None and 0 < volumes.threshold < volumes.map_maximum:
-        bar.ax.axhline(volumes.threshold, color=_PREDICTED, linewidth=2)
-    figure.suptitle(title, color=_TEXT, fontsize=11)
+        bar.ax.axhline(volumes.threshold, color=REGION, linewidth=2)
+    figure.suptitle(title, color=TEXT, fontsize=11)
     _legend(figure, volumes)
     return figure
 
@@ -144,12 +150,12 @@ def _chosen_slices(volumes: _Volumes, num_slices: int) -> list[int]:
 
 
 def _draw_outlines(axis: Axes, volumes: _Volumes, index: int) -> None:
-    """Draw where the true lesion and the prediction end on this slice."""
+    """Draw where the labelled lesion and the candidate regions end on this slice."""
     masks: list[tuple[NDArray, str]] = []
     if volumes.label is not None:
-        masks.append((volumes.label > 0, _TRUE))
-    if volumes.threshold is not None:
-        masks.append((volumes.anomaly_map >= volumes.threshold, _PREDICTED))
+        masks.append((volumes.label > 0, LABEL))
+    if volumes.regions is not None:
+        masks.append((volumes.regions, REGION))
     for mask, colour in masks:
         picture = radiological_slice(mask, index)
         if picture.any() and not picture.all():
@@ -160,12 +166,12 @@ def _decorate(axis: Axes) -> None:
     """Remove ticks and frame, and mark the patient's sides."""
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.set_facecolor(_BACKGROUND)
+    axis.set_facecolor(BACKGROUND)
     for spine in axis.spines.values():
         spine.set_visible(False)
     for place, side in ((0.03, "R"), (0.97, "L")):
         axis.text(
-            place, 0.5, side, transform=axis.transAxes, color=_TEXT, fontsize=7, alpha=0.8, ha="center", va="center"
+            place, 0.5, side, transform=axis.transAxes, color=TEXT, fontsize=7, alpha=0.8, ha="center", va="center"
         )
 
 
@@ -173,11 +179,11 @@ def _legend(figure: Figure, volumes: _Volumes) -> None:
     """Name the outlines that are drawn."""
     handles = []
     if volumes.threshold is not None:
-        handles.append(Line2D([], [], color=_PREDICTED, label=f"predicted (map ≥ {volumes.threshold:.4g})"))
+        handles.append(Line2D([], [], color=REGION, label=f"candidate regions (map ≥ {volumes.threshold:.4g})"))
     if volumes.label is not None and np.any(volumes.label > 0):
-        handles.append(Line2D([], [], color=_TRUE, label="lesion label"))
+        handles.append(Line2D([], [], color=LABEL, label="lesion label"))
     if handles:
-        figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False, labelcolor=_TEXT, fontsize=9)
+        figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False, labelcolor=TEXT, fontsize=9)
 
 
 def _check_shapes(image: NDArray, **others: ArrayLike | None) -> None:
@@ -205,6 +211,19 @@ def _window(brain: NDArray[np.bool_]) -> tuple[slice, slice]:
         slice(max(int(first[0]) - _MARGIN, 0), int(first[-1]) + _MARGIN + 1),
         slice(max(int(second[0]) - _MARGIN, 0), int(second[-1]) + _MARGIN + 1),
     )
+
+
+def _regions(
+    inside: NDArray,
+    region_mask: ArrayLike | None,
+    threshold: float | None,
+    affine: ArrayLike | None,
+    window: tuple[slice, slice],
+) -> NDArray[np.bool_] | None:
+    if threshold is None:
+        return None
+    mask = np.asarray(region_mask) > 0 if region_mask is not None else inside >= threshold
+    return np.asarray(to_ras(mask, affine)[window])
 
 
 def _percentile(values: NDArray, percent: float) -> float:

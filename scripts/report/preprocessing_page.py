@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.report.page import png_uri, render, show_number, small_png
-from scripts.report.status import scan_status
+from scripts.report.page import png_uri, render, small_png
 from scripts.report.tables import write_csv, write_text
+from scripts.report.words import scan_status, show_number
 
 __all__ = ["write_preprocessing_page", "write_preprocessing_table"]
 
@@ -46,7 +46,7 @@ def write_preprocessing_page(path: str | os.PathLike[str], rows: Sequence[Mappin
         scans.append(
             {
                 **_plain(row),
-                "status": scan_status({**row, "quality": {"forced": row.get("forced")}}),
+                "status": scan_status({**row, "quality": {"forced": row.get("forced")}}, done="ok"),
                 "picture": png_uri(small_png(picture.read_bytes(), width=_PICTURE_WIDTH)) if known else None,
                 "link": picture.name,
                 "told": [*row.get("reasons", []), *row.get("warnings", [])],

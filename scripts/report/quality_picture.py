@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import map_coordinates
 
 from scripts.files import replacing
+from scripts.report.colours import BACKGROUND, BRAIN, TEXT
 from scripts.report.display import to_ras
 
 __all__ = ["draw_quality_picture"]
 
-_OUTLINE, _FAILED, _WARNED = "#2ec4f1", "#ff6b6b", "#ffd166"
-_BACKGROUND, _TEXT = "black", "#e6e6e6"
+_FAILED, _WARNED = "#ff6b6b", "#ffd166"
 _CELL_INCHES, _LINE_INCHES, _LINE_LETTERS = 3.0, 0.22, 105
 # For each axis of a RAS volume: which two others a cut across it shows, and the letters of its left, right and top.
 _CUTS = {2: (0, 1, ("R", "L", "A")), 1: (0, 2, ("R", "L", "S")), 0: (1, 2, ("P", "A", "S"))}
@@ -87,7 +87,7 @@ def draw_quality_picture(
         rows.append(_template_on(scan, np.asarray(template), np.asarray(template_affine)))
     lines = _lines(checks)
     words = _LINE_INCHES * (len(lines) + 2)
-    figure = Figure(figsize=(3 * _CELL_INCHES, len(rows) * _CELL_INCHES + words), facecolor=_BACKGROUND)
+    figure = Figure(figsize=(3 * _CELL_INCHES, len(rows) * _CELL_INCHES + words), facecolor=BACKGROUND)
     cells = figure.subplots(len(rows), 3, squeeze=False)
     height = figure.get_figheight()
     figure.subplots_adjust(
@@ -99,13 +99,13 @@ def draw_quality_picture(
         for cell, axis in zip(row, _CUTS, strict=True):
             _draw_cut(cell, scan, volume, axis, top=top)
     for row, name in zip(cells, ("scan, brain mask", "template"), strict=False):
-        row[0].text(0.02, 0.02, name, transform=row[0].transAxes, color=_TEXT, fontsize=8)
-    figure.suptitle(title, color=_TEXT, fontsize=11, y=1 - 0.5 * _LINE_INCHES / height)
+        row[0].text(0.02, 0.02, name, transform=row[0].transAxes, color=TEXT, fontsize=8)
+    figure.suptitle(title, color=TEXT, fontsize=11, y=1 - 0.5 * _LINE_INCHES / height)
     for number, (line, colour) in enumerate(lines):
         y = (words - (number + 2) * _LINE_INCHES) / height
         figure.text(0.015, y, line, color=colour, fontsize=9, va="bottom")
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, facecolor=_BACKGROUND)
+        figure.savefig(temporary, dpi=dpi, facecolor=BACKGROUND)
 
 
 def _checked_scan(image: NDArray, mask: NDArray[np.bool_], affine: ArrayLike | None) -> _Scan:
@@ -155,10 +155,10 @@ def _draw_cut(cell: Axes, scan: _Scan, volume: NDArray, axis: int, *, top: float
     cell.imshow(picture(volume), cmap="gray", vmin=black, vmax=top, aspect=edges[up] / edges[across])
     outline = picture(scan.mask)
     if outline.any() and not outline.all():
-        cell.contour(outline.astype(np.float32), levels=[0.5], colors=[_OUTLINE], linewidths=0.9)
+        cell.contour(outline.astype(np.float32), levels=[0.5], colors=[BRAIN], linewidths=0.9)
     cell.set_axis_off()
     for x, y, letter in ((0.03, 0.5, left), (0.97, 0.5, right), (0.5, 0.97, above)):
-        cell.text(x, y, letter, transform=cell.transAxes, color=_TEXT, fontsize=8, ha="center", va="center")
+        cell.text(x, y, letter, transform=cell.transAxes, color=TEXT, fontsize=8, ha="center", va="center")
 
 
 def _lines(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -169,5 +169,5 @@ def _lines(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         mark, colour = ("refused", _FAILED) if check.get("fatal") else ("warning", _WARNED)
         wrapped = textwrap.wrap(f"{mark}: {check.get('text', '')}", _LINE_LETTERS, subsequent_indent="    ")
         lines += [(line, colour) for line in wrapped]
-    lines.append((f"{len(checks) - len(failed)} of {len(checks)} checks passed", _TEXT))
+    lines.append((f"{len(checks) - len(failed)} of {len(checks)} checks passed", TEXT))
     return lines

@@ -6,18 +6,19 @@ The page holds its pictures, volumes and viewer as text, so that it can be maile
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from scripts.report.display import DisplayVolumes, display_volumes
+from scripts.report.methods import CITATION, methods_text
 from scripts.report.mosaic import draw_mosaic, draw_thumbnail
-from scripts.report.page import asset, png_uri, render, show_number, show_value, small_png
-from scripts.report.status import scan_status
-from scripts.report.tables import DASH, write_text
+from scripts.report.page import asset, png_uri, render, small_png
+from scripts.report.tables import write_text
 from scripts.report.viewer import VIEWER_SCRIPTS, make_viewer
+from scripts.report.words import scan_words
 
 __all__ = ["write_scan_page"]
 
@@ -33,7 +34,7 @@ def write_scan_page(
     quality_picture: bytes | str | os.PathLike[str] | None = None,
     reconstruction_window: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Write the report of one scan: viewer, slices, lesions, quality checks, and how it was made.
+    """Write the report of one scan: viewer, slices, candidate regions, quality checks, and how it was made.
 
     A result without a map (refused or failed) gets its reasons, its quality checks and the picture instead of the
     viewer. What the result does not hold is left out.
@@ -53,37 +54,28 @@ def write_scan_page(
     """
     if volumes is not None and affine is None:
         raise ValueError("`affine` must be given with `volumes`, got None")
-    display = display_volumes(volumes, affine) if volumes and affine is not None and "anomaly_map" in volumes else None
+    has_map = bool(volumes) and "anomaly_map" in (volumes or {})
     picture = _png_bytes(quality_picture)
     context = {
-        "case": str(result.get("case") or "scan"),
-        "headline": _headline(result),
-        "modality": _modality(result),
-        "status": scan_status(result),
-        "facts": _facts(result),
-        "threshold": result.get("threshold"),
-        "threshold_source": result.get("threshold_source") or "not recorded",
-        "reasons": list(result.get("reasons") or []),
-        "reasons_title": "This scan was not analysed:" if display is None else "Please note:",
-        "checks": [_check(check) for check in (result.get("quality") or {}).get("checks", [])],
-        "checks_caption": _checks_caption(result.get("quality") or {}),
-        "tables": _tables(result),
-        "files": [(kind.replace("_", " "), name) for kind, name in _items(result, "files") if name],
+        **scan_words(result),
+        "methods": methods_text(result) if has_map else [],
+        "citation": CITATION,
+        "reasons_title": "Please note:" if has_map else "This scan was not analysed:",
         "quality_picture": png_uri(picture) if picture is not None else None,
         "thumbnail": png_uri(small_png(picture)) if picture is not None else None,
         "viewer": None,
-        **(_viewer_context(display, result, reconstruction_window) if display is not None else {}),
     }
-    write_text(path, render("scan_page.html", scripts=VIEWER_SCRIPTS if display is not None else (), **context))
+    if has_map and volumes is not None and affine is not None:
+        context |= _pictures(display_volumes(volumes, affine), result, reconstruction_window)
+    write_text(path, render("scan_page.html", scripts=VIEWER_SCRIPTS if has_map else (), **context))
 
 
-def _viewer_context(
+def _pictures(
     display: DisplayVolumes, result: Mapping[str, Any], reconstruction_window: tuple[float, float]
 ) -> dict[str, Any]:
-    """Return what the template needs beside the facts when there is a map."""
+    """Return what the template needs beside the words when there is a map."""
     threshold = result.get("threshold")
     alignment = (result.get("preprocessing") or {}).get("alignment") or {}
-    number = result.get("num_lesions")
     return {
         "viewer": make_viewer(
             display,
@@ -91,125 +83,10 @@ def _viewer_context(
             world_to_template=alignment.get("world_to_template"),
             reconstruction_window=reconstruction_window,
         ),
-        "lesions": [_lesion(place, lesion) for place, lesion in enumerate(result.get("lesions") or [], start=1)],
         "mosaic": png_uri(draw_mosaic(display, threshold=threshold)),
-        "mosaic_alt": f"Axial slices with {show_value(number)} outlined lesion(s), and the anomaly map of each slice.",
         "thumbnail": png_uri(draw_thumbnail(display)),
         "licences": [asset(name) for name in _LICENCES],
     }
-
-
-def _headline(result: Mapping[str, Any]) -> str:
-    """Return the page's title after the case's name."""
-    if result.get("anomaly_score") is None:
-        return str(result.get("status", "no result"))
-    lesions = result.get("num_lesions") or 0
-    ending = "" if lesions == 1 else "s"
-    return (
-        f"score {show_number(result['anomaly_score'])}, {lesions} lesion{ending}, "
-        f"{show_number(result.get('lesion_volume_ml'), 1)} ml"
-    )
-
-
-def _modality(result: Mapping[str, Any]) -> str:
-    name = str(result.get("modality") or "")
-    return f"{name.upper()}w" if name in ("t1", "t2") else name
-
-
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the tiles at the top of the page; those without a value are left out."""
-    tiles = [
-        ("Scan-level score", "anomaly_score", 3, ""),
-        ("p against healthy scans", "p_value", 2, ""),
-        ("Lesions", "num_lesions", 0, ""),
-        ("Lesion volume", "lesion_volume_ml", 1, " ml"),
-        ("Threshold", "threshold", 3, ""),
-        ("Brain volume", "brain_volume_ml", 0, " ml"),
-    ]
-    texts = [(title, show_number(result.get(key), digits), unit) for title, key, digits, unit in tiles]
-    return [(title, text + unit) for title, text, unit in texts if text != DASH]
-
-
-def _lesion(place: int, lesion: Mapping[str, Any]) -> dict[str, Any]:
-    centre = [float(value) for value in lesion["centroid_mm"]]
-    return {
-        **lesion,
-        "label": lesion.get("label", place),
-        "jump": str(centre),
-        "centroid": _point(centre),
-        "centroid_mni": _point(lesion.get("centroid_mni_mm")),
-    }
-
-
-def _point(point: Any) -> str:
-    return ", ".join(show_number(float(value), 1) for value in point) if point else DASH
-
-
-def _check(check: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the quality table."""
-    unit = f" {check['unit']}" if check.get("unit") else ""
-    low, high = check.get("low"), check.get("high")
-    bounds = {
-        (True, True): f"{show_value(low)} to {show_value(high)}{unit}",
-        (True, False): f"at least {show_value(low)}{unit}",
-        (False, True): f"at most {show_value(high)}{unit}",
-        (False, False): DASH,
-    }[low is not None, high is not None]
-    return {
-        "text": check.get("text") or check.get("name"),
-        "value": show_value(check.get("value")) + (unit if check.get("value") is not None else ""),
-        "bounds": bounds,
-        "state": scan_status({"status": _check_state(check)}),
-    }
-
-
-def _check_state(check: Mapping[str, Any]) -> str:
-    if check.get("passed"):
-        return "passed"
-    return "failed" if check.get("fatal") else "warning"
-
-
-def _checks_caption(quality: Mapping[str, Any]) -> str:
-    """Say what the checks meant for the scan."""
-    if quality.get("forced"):
-        return "A check failed that would have refused this scan; it was analysed because that was forced."
-    return "A scan is refused when a check fails; a warning lets it pass."
-
-
-def _tables(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], bool]]:
-    """Return title, rows and whether it starts open, for each table of how the result was made."""
-    weights = dict(_items(result, "weights"))
-    made = {key: result[key] for key in ("input", "device") if result.get(key) is not None}
-    seconds = result.get("seconds")
-    steps = seconds if isinstance(seconds, Mapping) else {"total": seconds} if seconds is not None else {}
-    return [
-        ("Preprocessing", [(_readable(name), text) for name, text in _flat(result.get("preprocessing") or {})], True),
-        ("Parameters", list(_flat(result.get("parameters") or {})), False),
-        ("Versions and weights", list(_flat({**made, **dict(_items(result, "versions")), "weights": weights})), False),
-        ("Seconds by step", [(name, show_number(float(value), 2)) for name, value in steps.items()], False),
-    ]
-
-
-def _items(result: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
-    value = result.get(key)
-    return [(str(name), item) for name, item in value.items()] if isinstance(value, Mapping) else []
-
-
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Walk through nested facts and give each a name and a text."""
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}: ")
-        else:
-            yield f"{prefix}{name}", show_value(value)
-
-
-def _readable(name: str) -> str:
-    """Turn `volume_ml` into `volume (ml)`."""
-    for unit in ("ml", "mm"):
-        if name.endswith(f"_{unit}"):
-            name = f"{name.removesuffix(f'_{unit}')} ({unit})"
-    return name.replace("_", " ")
 
 
 def _png_bytes(picture: bytes | str | os.PathLike[str] | None) -> bytes | None:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
 
+from scripts.report.colours import MAP, REGION
 from scripts.report.display import DisplayVolumes, display_nifti
-from scripts.report.mosaic import LESION_COLOUR, MAP_COLOURS, map_maximum
 
 __all__ = ["VIEWER_SCRIPTS", "Layer", "Viewer", "make_viewer"]
 
@@ -25,7 +26,7 @@ _LABELS = {
     "image": "input",
     "reconstruction": "reconstruction",
     "anomaly_map": "anomaly map",
-    "lesion_mask": "lesion mask",
+    "lesion_mask": "candidate region",
 }
 
 
@@ -97,16 +98,24 @@ def make_viewer(
         layers.append(Layer(name, label, base64.b64encode(nifti).decode("ascii"), *shown))
     settings: dict[str, Any] = {
         "layers": [{"name": one.name, "label": one.label, "low": one.low, "high": one.high} for one in layers],
-        "lesionColour": [round(255 * channel) for channel in to_rgb(LESION_COLOUR)],
+        "regionColour": [round(255 * channel) for channel in to_rgb(REGION)],
         "worldToTemplate": None if world_to_template is None else np.asarray(world_to_template, float).tolist(),
+        "thickSlices": _thick_slices(display.spacing_mm),
         "voxelMl": abs(float(np.linalg.det(display.affine[:3, :3]))) / 1000,
     }
     if "anomaly_map" in display.volumes:
-        top = map_maximum(display, threshold)
+        top = display.map_maximum(threshold)
         settings["threshold"] = top / 2 if threshold is None else float(threshold)
         settings["mapMaximum"] = max(float(display.volumes["anomaly_map"].max()), top)
         settings["mapColours"] = _colours()
     return Viewer(layers, settings, [round(float(edge), 2) for edge in display.spacing_mm])
+
+
+def _thick_slices(spacing_mm: NDArray[np.float64]) -> str | None:
+    """Return the view that shows whole slices, where these are over twice as thick as their pixels; else None."""
+    axis = int(np.argmax(spacing_mm))
+    others = np.delete(spacing_mm, axis)
+    return ("sagittal", "coronal", "axial")[axis] if spacing_mm[axis] > 2 * others.max() else None
 
 
 def _range(display: DisplayVolumes, name: str) -> tuple[float, float]:
@@ -125,12 +134,12 @@ def _window(
         return display.window(name)
     if name == "reconstruction":
         return reconstruction_window
-    return (0.0, map_maximum(display, threshold)) if name == "anomaly_map" else (0.0, 1.0)
+    return (0.0, display.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
 
 
 def _colours() -> dict[str, list[int]]:
     """Return the map's colour scale as NiiVue wants it; only 0 is transparent."""
     places = np.linspace(0, 255, 32).round().astype(int)
-    rgb = (colormaps[MAP_COLOURS](places)[:, :3] * 255).round().astype(int)
+    rgb = (colormaps[MAP](places)[:, :3] * 255).round().astype(int)
     channels = dict(zip("RGB", rgb.T.tolist(), strict=True))
     return {**channels, "A": [0] + [255] * (len(places) - 1), "I": places.tolist()}

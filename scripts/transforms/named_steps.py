@@ -41,7 +41,7 @@ class NamedSteps(Compose):
 
     Args:
         transforms: what to run.
-        progress: whether to show the bar; it disappears when the last step is done.
+        progress: whether to show the bar, on a terminal only; it disappears when the last step is done.
     """
 
     def __init__(self, transforms: Sequence[Callable] | Callable | None = None, *, progress: bool = True) -> None:
@@ -55,7 +55,7 @@ class NamedSteps(Compose):
         data, last = input_, len(self.transforms) if end is None else end
         seconds: dict[str, float] = {}
         case = str(input_.get("case", "")) if isinstance(input_, Mapping) else ""
-        with tqdm(total=last - start, disable=not self.progress, leave=False, unit="step") as bar:
+        with tqdm(total=last - start, disable=None if self.progress else True, leave=False, unit="step") as bar:
             for index in range(start, last):
                 name = step_name(self.transforms[index])
                 bar.set_description(f"{case}: {name}" if case else name)

@@ -10,9 +10,10 @@ from monai.config import KeysCollection
 from monai.transforms import LoadImage, MapTransform
 
 from scripts.errors import InputError
+from scripts.results.regions import check_min_volume, without_small_regions
 from scripts.scans.reader import ScanReader
 from scripts.scans.same_grid import on_grid_of
-from scripts.scans.volume import source_path
+from scripts.scans.volume import as_volume, grid_of, source_path
 
 __all__ = ["ReloadOriginald", "SplitOutputsd"]
 
@@ -54,11 +55,14 @@ class SplitOutputsd(MapTransform):
         outputs: names of the channels; they become keys, [1, H, W, D] each.
         threshold: voxels with `anomaly_map >= threshold` inside the brain are lesion; None makes no mask; a mapping
             gives the threshold for each modality.
+        min_volume_ml: connected regions of the lesion mask below this volume, on the grid of `keys`, are left out; 0
+            keeps them all.
         mask_key: the brain mask [1, H, W, D] on the same grid, outside which maps are 0; None leaves them.
         modality_key: where the case's modality stands, for a mapping of thresholds.
         allow_missing_keys: whether a key may be absent.
 
     Raises:
+        InputError: if `min_volume_ml` is no number at or above 0.
         ValueError: on calling, if the number of channels is not that of `outputs`.
         InputError: on calling, if there is no threshold for the case's modality.
     """
@@ -69,6 +73,7 @@ class SplitOutputsd(MapTransform):
         *,
         outputs: Sequence[str],
         threshold: float | Mapping[str, float] | None = None,
+        min_volume_ml: float | None = 0.0,
         mask_key: str | None = "brain_mask",
         modality_key: str = "modality",
         allow_missing_keys: bool = False,
@@ -76,6 +81,7 @@ class SplitOutputsd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.outputs = list(outputs)
         self.threshold = threshold
+        self.min_volume_ml = check_min_volume(min_volume_ml)
         self.mask_key = mask_key
         self.modality_key = modality_key
 
@@ -100,5 +106,12 @@ class SplitOutputsd(MapTransform):
                 result[name] = maps[index : index + 1] * inside
             if threshold is not None and "anomaly_map" in result:
                 # compared as a MetaTensor, so that the mask keeps the scan's affine
-                result["lesion_mask"] = ((result["anomaly_map"] >= threshold) * inside).to(torch.uint8)
+                mask = ((result["anomaly_map"] >= threshold) * inside).to(torch.uint8)
+                result["lesion_mask"] = self._without_small(mask)
         return result
+
+    def _without_small(self, mask: torch.Tensor) -> torch.Tensor:
+        if not self.min_volume_ml:
+            return mask
+        kept = without_small_regions(as_volume(mask), grid_of(mask), min_volume_ml=self.min_volume_ml)
+        return mask * torch.as_tensor(kept, dtype=torch.uint8, device=mask.device)[None]

@@ -19,7 +19,7 @@ from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
 from scripts.registration.template import load_template
-from scripts.report.index_page import write_index_page, write_summary
+from scripts.report.index_page import write_index_page, write_regions, write_summary
 from scripts.report.quality_picture import draw_quality_picture
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
@@ -59,7 +59,7 @@ def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused
 
 
 def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `summary.csv` and `index.html`, with links to the reports."""
+    """Write `summary.csv`, `regions.csv` and `index.html`, with links to the reports."""
     folder = Path(output_dir)
     linked = []
     for item, row in zip(datalist, rows, strict=True):
@@ -67,6 +67,7 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
         link = relative_link(report, start=folder) if report.is_file() and row["status"] != "failed" else ""
         linked.append({**row, "report": link})
     write_summary(folder / "summary.csv", linked)
+    write_regions(folder / "regions.csv", linked)
     write_index_page(folder / "index.html", linked)
 
 
@@ -81,7 +82,7 @@ class Cohort:
     """Find the anomalies of one or many scans.
 
     Scans with a finished result are skipped, one that fails or is refused by quality control is reported and the next
-    one is taken. More than one scan adds `summary.csv` and `index.html`.
+    one is taken. More than one scan adds `summary.csv`, `regions.csv` and `index.html`.
 
     Args:
         evaluator: the engine, with its postprocessing; its data loader is replaced for each scan.
@@ -90,7 +91,7 @@ class Cohort:
         weights: the network's weights, changed when the modality does.
         datalist: the scans, from `find_scans`.
         overwrite: whether scans with a finished result are done again.
-        progress: whether to show a progress bar over the scans.
+        progress: whether to show a progress bar over the scans, on a terminal only.
 
     References:
         Status words in the results: `ok`, `refused` (by quality control), `failed`.
@@ -115,10 +116,11 @@ class Cohort:
         """
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
         self.evaluator.logger.setLevel(logging.WARNING)
+        self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         _tell_device(str(self.results.device))
         rows = []
         alone = len(self.datalist) == 1
-        with tqdm(total=len(self.datalist), unit="scan", disable=alone or not self.progress) as bar:
+        with tqdm(total=len(self.datalist), unit="scan", disable=True if alone or not self.progress else None) as bar:
             for item in self.datalist:
                 bar.set_description(str(item["case"]))
                 rows.append(self._one(item, alone=alone))
@@ -161,15 +163,14 @@ class Cohort:
         self.results.results.clear()
         self.evaluator.data_loader = DataLoader(Dataset([dict(item)], self.preprocessing), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
-        self.evaluator._internal_run_generator = None  # of a scan that failed; ignite would go on with it
         began = time.perf_counter()
         self.evaluator.run()
         result = self.results.results[0]
         logger.info(
-            "%s: %d lesions, %.1f ml, score %.3f, %.0f s",
+            "%s: %d candidate regions, %.1f ml, score %.3f, %.0f s",
             item["case"],
-            result["num_lesions"],
-            result["lesion_volume_ml"],
+            result["num_regions"],
+            result["region_volume_ml"],
             result["anomaly_score"],
             time.perf_counter() - began,
         )
@@ -204,7 +205,8 @@ def _tell_table(rows: Sequence[Mapping[str, Any]]) -> None:
     lines = []
     for row in rows:
         told = (
-            f"{row['num_lesions']:4d} lesions {row['lesion_volume_ml']:8.1f} ml  score {row['anomaly_score']:.3f}"
+            f"{row['num_regions']:4d} candidate regions {row['region_volume_ml']:8.1f} ml"
+            f"  score {row['anomaly_score']:.3f}"
             if row["status"] == "ok"
             else "; ".join(row["reasons"])
         )

@@ -46,7 +46,7 @@ class Preprocess:
         parameters: what to note beside the results.
         num_workers: cases at a time, each in a process of its own; 0 and 1 stay in this one.
         overwrite: whether finished cases are done again, and foreign files replaced.
-        progress: whether to show a progress bar over the cases.
+        progress: whether to show a progress bar over the cases, on a terminal only.
 
     Raises:
         InputError: if the name or the role cannot be used.
@@ -103,7 +103,7 @@ class Preprocess:
         todo = [case for case in self.cases if found[case["case"]] is None]
         if len(todo) < len(self.cases):
             logger.info("skipped %d finished case(s); --overwrite true does them again", len(self.cases) - len(todo))
-        with tqdm(total=len(todo), unit="case", disable=not self.progress) as bar:
+        with tqdm(total=len(todo), unit="case", disable=None if self.progress else True) as bar:
             for name, rows in self._results(steps, todo):
                 found[name] = rows
                 bar.set_description(name)

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import pickle
-import sys
-from types import ModuleType
 
 import pytest
 
-from scripts import errors
 from scripts.errors import InputError
 
 
@@ -33,23 +29,3 @@ def test_is_a_value_error_that_survives_a_worker_process() -> None:
     assert isinstance(error, ValueError)
     assert str(error) == "a.csv: file is empty. Fill it"
     assert (error.what, error.path, error.fix) == ("file is empty", "a.csv", "Fill it")
-
-
-def test_inside_a_web_server_the_message_is_what_the_client_gets(monkeypatch: pytest.MonkeyPatch) -> None:
-    class HTTPException(Exception):  # noqa: N818 - starlette's, as far as it matters here
-        def __str__(self) -> str:
-            return "its own words"
-
-    web = ModuleType("starlette.exceptions")
-    web.HTTPException = HTTPException
-    monkeypatch.setitem(sys.modules, "starlette.exceptions", web)
-    spec = importlib.util.spec_from_file_location("errors_in_a_server", errors.__file__)
-    served = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(served)
-    error = served.InputError("it is empty", path="a.nii", fix="Use --force true")
-    assert isinstance(error, HTTPException)
-    assert isinstance(error, ValueError)
-    assert str(error) == "a.nii: it is empty. Use --force true"
-    assert (error.status_code, error.headers) == (422, None)
-    assert error.detail.startswith("a.nii: it is empty. Use --force true. (Options of the command line")
-    assert served.InputError("it is empty").detail == "it is empty"

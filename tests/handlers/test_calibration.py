@@ -62,8 +62,8 @@ def items() -> list[dict]:
 
 def test_points_are_the_best_dice_and_the_rates_on_healthy_brains(tmp_path: Path, items: list[dict]) -> None:
     entry = _run(tmp_path, items)
-    assert entry["default"] == "best_dice"
-    assert list(entry["points"]) == ["best_dice", *map(healthy_point, (0.01, 0.05, 0.1))]
+    assert entry["default"] == "healthy_ml"
+    assert list(entry["points"]) == ["best_dice", *map(healthy_point, (0.01, 0.05, 0.1)), "healthy_ml"]
     assert 0.5 < entry["points"]["best_dice"]["threshold"] <= 0.61
     assert entry["points"]["best_dice"]["lesion_dice"] == 1.0
     brain = np.concatenate([i["pred"][i["brain_mask"] > 0] for i in items if i["role"] == "healthy"])
@@ -95,7 +95,7 @@ def test_scores_of_healthy_scans_give_p_values_to_the_others(tmp_path: Path, ite
     assert [row["p_value"] for row in rows if row["role"] == "lesion"] == ["0.2", "0.2"], "1 / (4 + 1)"
     assert {row["p_value"] for row in rows if row["role"] == "healthy"} == {""}
     text = (tmp_path / "out" / "calibration.md").read_text()
-    assert "best_dice (default)" in text
+    assert "healthy_ml (default)" in text
     assert re.search(r"\| held out +\| 3 ", text)
 
 
@@ -107,8 +107,34 @@ def test_scaled_maps_get_no_healthy_points(tmp_path: Path, items: list[dict]) ->
         _run(tmp_path / "b", items[:4], settings={"min_max": True})
 
 
-def test_without_lesions_the_lowest_rate_is_the_default_and_another_can_be_asked_for(tmp_path: Path, items: list[dict]) -> None:
-    assert _run(tmp_path, items[:4])["default"] == "healthy_fpr_0.01"
+def test_the_default_bounds_what_is_marked_in_the_healthy_scans_of_each_data_set(tmp_path: Path, items: list[dict]) -> None:
+    scans = [{**item, "dataset": name} for item, name in zip(items[:4], "AABB", strict=True)]
+    point = _run(tmp_path, scans, max_median_ml=1.0, max_p95_ml=2.0)["points"]["healthy_ml"]
+    volumes = [
+        float((scan["pred"][scan["brain_mask"] > 0] >= np.float32(point["threshold"])).sum()) * 0.008 for scan in scans
+    ]
+    for group in (volumes[:2], volumes[2:]):
+        assert np.median(group) <= 1.0
+        assert np.quantile(group, 0.95) <= 2.0
+    assert max(np.median(volumes[:2]), np.median(volumes[2:])) > 0.5, "and no lower than needed"
+    looser = _run(tmp_path / "b", scans, max_median_ml=2.0, max_p95_ml=4.0)["points"]["healthy_ml"]
+    assert looser["threshold"] < point["threshold"]
+
+
+def test_healthy_scans_are_compared_with_the_other_data_sets(tmp_path: Path, items: list[dict]) -> None:
+    scans = [{**item, "dataset": name} for item, name in zip(items[:4], "AABB", strict=True)] + items[4:]
+    entry = _run(tmp_path, scans)
+    assert {name: len(scores) for name, scores in entry["healthy_groups"].items()} == {"A": 2, "B": 2}
+    rows = list(csv.DictReader((tmp_path / "out" / "calibration.csv").open()))
+    scores = {row["case"]: float(row["anomaly_score"]) for row in rows}
+    for row in rows[:2]:
+        expected = (1 + sum(other >= scores[row["case"]] - 1e-6 for other in entry["healthy_groups"]["B"])) / 3
+        assert float(row["p_value"]) == pytest.approx(expected)
+    assert {row["p_value"] for row in rows if row["role"] == "lesion"} == {str(1 / 3)}
+
+
+def test_without_lesions_the_bound_in_ml_is_the_default_and_another_can_be_asked_for(tmp_path: Path, items: list[dict]) -> None:
+    assert _run(tmp_path, items[:4])["default"] == "healthy_ml"
     assert _run(tmp_path, items[:4], default="healthy_fpr_0.05")["default"] == "healthy_fpr_0.05"
     with pytest.raises(InputError, match=r"`default` must be one of \['healthy_fpr_0.01', .*\], got 'best_dice'"):
         _run(tmp_path, items[:4], default="best_dice")
@@ -116,7 +142,7 @@ def test_without_lesions_the_lowest_rate_is_the_default_and_another_can_be_asked
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rates": [0.0]}, r"`rates` must be in \(0, 1\), got \[0.0\]"), ({"rates": []}, "`rates` must be in")],
+    [({"max_median_ml": 5.0, "max_p95_ml": 4.0}, "0 < max_median_ml <= max_p95_ml, got 5.0 and 4.0"), ({"rates": [0.0]}, r"`rates` must be in \(0, 1\), got \[0.0\]"), ({"rates": []}, "`rates` must be in")],
 )
 def test_wrong_options_are_named(tmp_path: Path, items: list[dict], options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):

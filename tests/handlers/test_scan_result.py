@@ -64,9 +64,12 @@ def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_pa
     _run(ScanResult(str(tmp_path / "out"), operating_points=points, weights=weights, parameters={"seed": 3}, report=False))
     result = json.loads((tmp_path / "out" / "a" / "result.json").read_text())
     assert (result["anomaly_score"], result["p_value"], result["num_healthy_scans"]) == (0.18, None, 0)
-    assert result["num_lesions"] == 1
-    assert result["lesions"][0]["centroid_mni_mm"] == result["lesions"][0]["centroid_mm"] == [10.0, 10.0, 15.0]
-    assert result["lesion_volume_ml"] == pytest.approx(0.012)
+    assert result["num_regions"] == 1
+    (region,) = result["regions"]
+    assert region["peak_mni_mm"] == region["peak_mm"] == region["centroid_mm"] == [10.0, 10.0, 15.0]
+    assert region["evidence"] == pytest.approx(0.012 * (0.9 - 0.5))
+    assert (region["side"], region["lobe"]) == ("right", "deep grey matter")
+    assert result["region_volume_ml"] == pytest.approx(0.012)
     assert result["brain_volume_ml"] == pytest.approx(512 * 0.012)
     assert result["parameters"] == {"seed": 3}
     assert (result["threshold"], result["threshold_source"]) == (0.5, "given by the user")
@@ -78,6 +81,7 @@ def test_result_holds_the_score_of_the_scan_and_nothing_outside_the_brain(tmp_pa
 
 def test_p_value_is_taken_against_the_healthy_scans_of_the_same_weights(tmp_path: Path, weights: ModalityWeights) -> None:
     point = {"points": {"best": {"threshold": 0.5, "source": "here"}}, "default": "best"}
+    point["points"]["best"]["false_positive_ml"] = {"median": 1.5, "p95": 4.0, "n": 9}
     entry = {**point, "healthy_scores": [0.1, 0.2, 0.3], "weights": weights.use("t1")["sha256"]}
     for folder, used in (("same", entry), ("other", {**entry, "weights": "of another network"})):
         file = tmp_path / f"{folder}.json"
@@ -87,6 +91,8 @@ def test_p_value_is_taken_against_the_healthy_scans_of_the_same_weights(tmp_path
     found = [json.loads((tmp_path / name / "a" / "result.json").read_text()) for name in ("same", "other")]
     assert [result["p_value"] for result in found] == [0.75, None]
     assert [result["num_healthy_scans"] for result in found] == [3, 0]
+    assert [(result["healthy_rank"], result["lowest_p_value"]) for result in found] == [(3, 0.25), (None, None)]
+    assert [bool(result["healthy_false_positive_ml"]) for result in found] == [True, False]
 
 
 def test_images_are_written_as_asked_on_the_grid_of_the_scan(tmp_path: Path, weights: ModalityWeights) -> None:

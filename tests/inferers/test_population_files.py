@@ -128,8 +128,8 @@ def test_covariance_is_that_of_the_draws_and_of_the_population(statistics: Popul
     )
     found = ScoreMaps(image, draws, mask, options, statistics).mahalanobis("conditional")[3].flatten()
     cloud, b = draws[:, 3].flatten(1), statistics.components[:2, 3].flatten(1).double()
-    specific = (statistics.std[3].flatten().double() ** 2 - b.square().sum(0)).clamp(min=0)
-    covariance = 0.7 * torch.cov(cloud.T) + b.T @ b + torch.diag(specific + 0.004)
+    spread = statistics.std[3].flatten().double() ** 2
+    covariance = 0.7 * torch.cov(cloud.T) + b.T @ b + torch.diag(spread + 0.004)
     difference = image[3].flatten() - cloud.mean(0) - statistics.mean[3].flatten()
     precision = torch.linalg.inv(covariance)
     expected = (precision @ difference).abs() / precision.diagonal().sqrt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.metrics.conformal import conformal_p_value
+from scripts.metrics.conformal import conformal_p_value, largest_p_value
 
 
 def test_value_is_the_rank_among_the_healthy() -> None:
@@ -25,3 +25,11 @@ def test_healthy_scans_fall_below_a_level_no_more_often_than_it_says() -> None:
 def test_nothing_to_compare_with_is_an_error(score: float, healthy: list[float]) -> None:
     with pytest.raises(ValueError, match="must"):
         conformal_p_value(score, healthy)
+
+
+def test_of_several_groups_the_one_that_knows_such_scores_counts() -> None:
+    groups = {"quiet scanner": [0.1, 0.2, 0.3], "noisy scanner": [0.7, 0.8, 0.9]}
+    assert largest_p_value(0.75, groups) == pytest.approx(3 / 4)
+    assert largest_p_value(1.0, groups) == pytest.approx(1 / 4)
+    with pytest.raises(ValueError, match="must hold at least one group"):
+        largest_p_value(1.0, {})

@@ -38,8 +38,8 @@ def step(tmp_path):
 def test_a_host_gets_the_result_without_places_on_the_server(step, item):
     told = step(item)["result"]
     assert (told["case"], told["modality"], told["threshold"]) == ("sub-01_T1w", "t1", 0.3)
-    assert told["lesion_volume_ml"] == pytest.approx(1.0)
-    np.testing.assert_allclose(told["lesions"][0]["centroid_mm"], [4.5, 4.5, 4.5])
+    assert told["region_volume_ml"] == pytest.approx(1.0)
+    np.testing.assert_allclose(told["regions"][0]["centroid_mm"], [4.5, 4.5, 4.5])
     assert "/srv" not in json.dumps(told)
 
 

@@ -64,7 +64,7 @@ def test_the_json_is_the_result_of_the_scan(server, template):
     assert told["parameters"]["num_samples"] == 2
     assert told["weights"]["file"] == "model.pt"
     millilitres = np.count_nonzero(mask.dataobj) * abs(np.linalg.det(mask.affine[:3, :3])) / 1000
-    assert told["lesion_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
+    assert told["region_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
     assert told["quality"]["passed"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from scripts.errors import InputError
 from scripts.networks import ModalityWeights
@@ -66,3 +67,12 @@ def test_another_network_gets_the_weights_and_our_own_stays(tmp_path: Path) -> N
     assert own.weight.item() == 2.0
     assert weights.use("t1")["file"] == "model.pt"
     assert own.weight.item() == 1.0
+
+
+def test_the_licence_beside_the_weights_is_named(tmp_path: Path) -> None:
+    network = nn.Linear(1, 1)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    weights = ModalityWeights(network, tmp_path)
+    assert "licence" not in weights.use("t1")
+    (tmp_path / "LICENSE").write_text("CC BY-SA 4.0\n\nand what it means\n")
+    assert weights.use("t1")["licence"] == "CC BY-SA 4.0"

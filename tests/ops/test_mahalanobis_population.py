@@ -26,14 +26,14 @@ def _population(shape: torch.Size, count: int = 4, seed: int = 3) -> PopulationS
         return torch.rand(*size, generator=generator, dtype=torch.float64)
 
     components = 0.3 * (rand(count, *shape) - 0.5)
-    std = (components.square().sum(0) + 0.2 * rand(*shape)).sqrt()
+    std = (0.2 * rand(*shape)).sqrt()
     return PopulationStatistics(0.2 * (rand(*shape) - 0.5), std, torch.ones(shape, dtype=torch.float64), components)
 
 
 def _dense(
     image: Tensor, draws: Tensor, mask: Tensor, population: PopulationStatistics, *, score: str, weight: float, whole: bool
 ) -> Tensor:
-    """Build Σ = w AᵀA + BBᵀ + diag(σ² − diag BBᵀ) + λI of each slice, or of the volume, and invert it."""
+    """Build Σ = w AᵀA + BBᵀ + diag(σ²) + λI of each slice, or of the volume, and invert it."""
     parts = [(slice(None),)] if whole else [(slice(s, s + 1),) for s in range(len(image))]
     result = np.zeros(image.shape)
     for (part,) in parts:
@@ -42,7 +42,7 @@ def _dense(
             continue
         x, m, std = (volume[part].numpy()[inside] for volume in (image, population.mean, population.std))
         cloud, components = draws[:, part].numpy()[:, inside], population.components[:, part].numpy()[:, inside]
-        specific = std**2 - (components**2).sum(0) + RIDGE
+        specific = std**2 + RIDGE
         covariance = weight * np.cov(cloud, rowvar=False) + components.T @ components + np.diag(specific)
         difference = x - cloud.mean(0) - m
         precision = np.linalg.inv(covariance)

@@ -37,7 +37,7 @@ def test_the_command_makes_a_map_inside_the_folder(unzipped: Path, template: Pat
     assert mask.shape == scan.shape
     np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-4)
     result = json.loads((tmp_path / "scan_T1w" / "result.json").read_text())
-    assert result["lesion_volume_ml"] == pytest.approx(np.count_nonzero(mask.get_fdata()) * 8 / 1000)
+    assert result["region_volume_ml"] == pytest.approx(np.count_nonzero(mask.get_fdata()) * 8 / 1000)
     assert (tmp_path / "scan_T1w" / "report.html").stat().st_size > 1e6, "the viewer is packed"
 
 

@@ -77,8 +77,11 @@ def scan_volumes():
 def scan_result(scan_volumes):
     """The `result.json` of these volumes, with names that try to break the page."""
     volumes, affine = scan_volumes
-    centre = affine @ [*np.argwhere(volumes["lesion_mask"]).mean(axis=0), 1]
-    lesion = {"label": 1, "volume_ml": 2.5, "centroid_mm": centre[:3].tolist(), "centroid_mni_mm": [1.0, 2.0, 3.0]}
+    held = np.argwhere(volumes["lesion_mask"])
+    centre, peak = affine @ [*held.mean(axis=0), 1], affine @ [*held[len(held) // 2], 1]
+    place = {"place": "right frontal lobe, near the precentral gyrus", "lobe": "frontal lobe", "lobe_share": 0.8}
+    region = {"rank": 1, "volume_ml": 2.5, "evidence": 0.22, "peak_mm": peak[:3].tolist(), "peak_mni_mm": [1.0, 2.0, 3.0]}
+    region |= {"centroid_mm": centre[:3].tolist(), "side": "right", "peak": 0.31, "mean": 0.29, **place}
     checks = [
         {"name": "volume", "text": "Brain volume", "value": 1400.0, "low": 700.0, "high": 2200.0, "unit": "ml"},
         {"name": "edge", "text": "Longest voxel edge", "value": 5.0, "low": None, "high": 4.0, "unit": "mm"},
@@ -89,7 +92,9 @@ def scan_result(scan_volumes):
     return {
         "case": WICKED, "status": "ok", "reasons": [], "input": "scan.nii.gz", "modality": "t1",
         "anomaly_score": 0.25, "threshold": 0.2, "threshold_source": f"validation of {WICKED}",
-        "lesion_volume_ml": 2.5, "num_lesions": 1, "lesions": [{**lesion, "peak": 0.31, "mean": 0.29}],
+        "region_volume_ml": 2.5, "num_regions": 1, "regions": [region], "p_value": 0.25, "lowest_p_value": 0.25,
+        "healthy_rank": 1, "num_healthy_scans": 3, "date": "2026-01-02T03:04:05+00:00", "input_sha256": {"image": "cd" * 32},
+        "healthy_false_positive_ml": {"mean": 1.0, "median": 0.5, "p95": 4.0, "max": 6.0, "n": 12},
         "brain_volume_ml": 1400.0,
         "quality": {"passed": True, "forced": False, "checks": [{**c, **s} for c, s in zip(checks, states, strict=True)]},
         "preprocessing": {"brain_extraction": {"method": "given", "volume_ml": 1400.0}, "alignment": alignment},

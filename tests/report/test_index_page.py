@@ -11,10 +11,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.index_page import write_index_page, write_summary
+from scripts.report.index_page import write_index_page, write_regions, write_summary
 from scripts.report.page import small_png
 from scripts.report.scan_page import write_scan_page
 from tests.report.conftest import WICKED
+
+PLACE = "right frontal lobe, near the precentral gyrus"
 
 
 def png(width):
@@ -52,9 +54,9 @@ def body_rows(page):
 
 def test_every_scan_has_a_row_with_values_to_sort_by(cohort):
     values = [[value for value, _ in row] for row in body_rows(cohort[1])]
-    assert values[0][1:] == [WICKED, "t1", "ok", "0.25", "1", "2.5", "12.5", ""]
-    assert values[1][1:] == ["refused", "t2", "refused", "", "", "", "2.5", "Too small.; Mirrored."]
-    assert values[2][1:] == ["failed", "", "failed", "", "", "", "", WICKED]
+    assert values[0][1:] == [WICKED, "t1", "analysed", "0.25", "1", "0.25", "1", "2.5", PLACE, "12.5", ""]
+    assert values[1][1:] == ["refused", "t2", "refused", "", "", "", "", "", "", "2.5", "Too small.; Mirrored."]
+    assert values[2][1:] == ["failed", "", "failed", "", "", "", "", "", "", "", WICKED]
 
 
 def test_links_lead_to_the_reports_and_only_there(cohort):
@@ -79,7 +81,7 @@ def test_counts_stand_at_the_top(cohort):
     page = cohort[1]
     counts = dict(zip([t for _, t in page.named("dt")], [t for _, t in page.named("dd")], strict=True))
     assert counts == {
-        "Scans": "3", "Ok": "1", "Refused": "1", "Failed": "1", "With lesions": "1", "Seconds together": "15"
+        "Scans": "3", "Analysed": "1", "Refused": "1", "Failed": "1", "With candidate regions": "1", "Seconds together": "15"
     }  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def test_names_stay_text_and_tables_can_be_used_without_a_mouse(cohort):
     page = cohort[1]
     assert not [attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)]
     assert [text for _, text in page.named("title")] == [f"Run {WICKED}"]
-    assert len(page.named("button")) == 8
+    assert len(page.named("button")) == 11
     assert len(page.named("caption")) == 1
     assert all(attributes["alt"] for attributes, _ in page.named("img"))
 
@@ -107,7 +109,7 @@ def test_no_scan_is_a_page_too(tmp_path, read_page):
     assert "No scan." in [text for _, text in page.named("p")]
     assert not page.named("a")
     write_summary(tmp_path / "summary.csv", [])
-    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score,p_value")
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score,healthy_rank")
 
 
 def test_a_report_that_was_moved_leaves_its_row_without_a_picture(cohort, tmp_path, read_page, scan_result):
@@ -115,3 +117,24 @@ def test_a_report_that_was_moved_leaves_its_row_without_a_picture(cohort, tmp_pa
     rows = [{**scan_result, "report": name} for name in ("gone.html", "other.html")]
     write_index_page(tmp_path / "index.html", rows)
     assert not read_page(tmp_path / "index.html").named("img")
+
+
+def test_regions_of_all_scans_are_one_table(tmp_path, scan_result):
+    write_regions(tmp_path / "regions.csv", [scan_result, {"case": "refused", "status": "refused"}])
+    with (tmp_path / "regions.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = list(csv.DictReader(file))
+    region = scan_result["regions"][0]
+    assert (row["case"], row["rank"], row["volume_ml"], row["place"]) == (WICKED, "1", "2.5", PLACE)
+    assert [float(row[f"peak_{axis}_mm"]) for axis in "xyz"] == region["peak_mm"]
+    assert [row[f"peak_mni_{axis}_mm"] for axis in "xyz"] == ["1.0", "2.0", "3.0"]
+    assert row["centroid_mni_x_mm"] == ""
+
+
+def test_the_rank_stands_with_its_scans_and_a_filter_can_be_told_what_to_hide(cohort):
+    rows = body_rows(cohort[1])
+    assert rows[0][5] == ("1", "rank 1 of 4")
+    form = next(attributes for attributes, _ in cohort[1].named("form"))
+    assert "hidden" in form  # shown by the script alone
+    options = [text for _, text in cohort[1].named("option")]
+    assert options == ["all", "analysed", "failed", "refused", "all", "t1", "t2"]
+    assert [a["data-p"] for a, _ in cohort[1].named("tr") if "data-p" in a] == ["0.25", "", ""]

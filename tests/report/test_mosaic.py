@@ -10,8 +10,9 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
+from scripts.report.colours import REGION
 from scripts.report.display import DisplayVolumes, display_volumes
-from scripts.report.mosaic import LESION_COLOUR, _mosaic_slices, draw_mosaic, draw_thumbnail, map_maximum
+from scripts.report.mosaic import draw_mosaic, draw_thumbnail
 
 SHAPE = (40, 44, 36)
 LESION = (slice(24, 28), slice(29, 33), slice(16, 19))
@@ -23,7 +24,7 @@ def pixels(png):
 
 def blue(picture):
     """Rows and columns with about the outline's colour, which no colour of the map comes near."""
-    return np.argwhere(np.abs(picture - to_rgb(LESION_COLOUR)).max(axis=-1) < 0.12)
+    return np.argwhere(np.abs(picture - to_rgb(REGION)).max(axis=-1) < 0.12)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def without_lesion(display):
 def test_slices_show_every_slice_of_a_small_lesion_and_cover_the_brain(display):
     lesion = np.flatnonzero(display.volumes["lesion_mask"].any(axis=(0, 1)))
     brain = np.flatnonzero(display.volumes["brain_mask"].any(axis=(0, 1)))
-    slices = _mosaic_slices(display, 12)
+    slices = display.slices_to_show(12)
     assert len(lesion) == 3
     assert set(lesion) <= set(slices)
     assert slices == sorted(set(slices))
@@ -55,7 +56,7 @@ def test_slices_show_every_slice_of_a_small_lesion_and_cover_the_brain(display):
 @pytest.mark.parametrize("num_slices", [1, 2, 7, 100])
 def test_the_number_of_slices_is_kept_unless_the_brain_has_fewer(display, num_slices):
     brain = np.flatnonzero(display.volumes["brain_mask"].any(axis=(0, 1)))
-    assert len(_mosaic_slices(display, num_slices)) == min(num_slices, len(brain))
+    assert len(display.slices_to_show(num_slices)) == min(num_slices, len(brain))
 
 
 def test_mosaic_outlines_the_lesion_only_where_there_is_one(display):
@@ -84,14 +85,14 @@ def test_thumbnail_of_anisotropic_voxels_keeps_the_heads_proportions(display):
 
 
 def test_a_map_far_below_the_threshold_stays_dark(display):
-    assert map_maximum(display, 0.1) == pytest.approx(0.45)  # the 99.9th percentile lies in the lesion
-    assert map_maximum(display, 0.5) == 1.0
+    assert display.map_maximum(0.1) == pytest.approx(0.45)  # the 99.9th percentile lies in the lesion
+    assert display.map_maximum(0.5) == 1.0
     quiet = without_lesion(display)
     quiet.volumes["anomaly_map"] = quiet.volumes["brain_mask"] * 0.05
-    assert map_maximum(quiet, 0.2) == 0.4
-    assert map_maximum(quiet, None) == pytest.approx(0.05)
+    assert quiet.map_maximum(0.2) == 0.4
+    assert quiet.map_maximum(None) == pytest.approx(0.05)
     quiet.volumes["anomaly_map"] = quiet.volumes["brain_mask"] * 0
-    assert map_maximum(quiet, None) == 1.0
+    assert quiet.map_maximum(None) == 1.0
 
 
 def test_an_empty_brain_still_has_a_picture():

@@ -48,15 +48,15 @@ def output(document, name):
     return re.search(rf'<output id="{name}"[^>]*>([^<]*)</output>', document).group(1)
 
 
-def test_the_viewer_starts_at_the_first_lesion_and_reads_its_values(dump, report, scan_result):
+def test_the_viewer_starts_at_the_peak_of_the_first_region_and_reads_its_values(dump, report, scan_result):
     document = dump(report)
     assert re.search(r'<body data-viewer="([^"]*)"', document).group(1) == "ready"
-    centre = scan_result["lesions"][0]["centroid_mm"]
+    centre = scan_result["regions"][0]["peak_mm"]
     shown = output(document, "position").split(" · ")[0].split(", ")
     assert [float(value) for value in shown] == pytest.approx(centre, abs=0.051)  # shown with one decimal
-    assert output(document, "value-lesion_mask") == "lesion"
+    assert output(document, "value-lesion_mask") == "yes"
     assert float(output(document, "value-anomaly_map")) > scan_result["threshold"]
-    assert "<button disabled" not in document
+    assert not re.search(r"<button[^>]* disabled", document)
     assert 'id="viewer-message" class="box warn" role="alert" hidden' in document
     assert WICKED not in document
 
@@ -65,7 +65,7 @@ def test_without_webgl2_the_page_says_so_and_keeps_its_slices(dump, report):
     document = dump(report, webgl=False)
     assert '<body data-viewer="failed: this browser has no WebGL2"' in document
     assert "The viewer could not start (this browser has no WebGL2)." in document
-    assert "outlined lesion(s), and the anomaly map" in document
+    assert "outlined candidate region(s)" in document
 
 
 def test_the_cohorts_page_runs_its_own_script_only(dump, tmp_path, scan_result):

@@ -12,9 +12,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.page import NOTICE, link_to, render, show_number, show_value
+from scripts.report.page import NOTICE, link_to, render
 from scripts.report.scan_page import write_scan_page
-from scripts.report.status import scan_status
+from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 from tests.report.conftest import WICKED
 
 
@@ -63,7 +63,7 @@ def test_the_page_refers_to_nothing_but_its_files(page, path):
     assert "@import" not in style
     # Addresses are text in NiiVue's comments and messages, and in the licences; the policy below blocks all of them.
     without = source.replace(page.named("script")[-2][1], "")
-    without = re.sub(r"<pre>.*?</pre>", "", without, flags=re.DOTALL)
+    without = re.sub(r"<pre[^>]*>.*?</pre>", "", without, flags=re.DOTALL)
     assert "http://" not in without
     assert "https://" not in without
 
@@ -116,14 +116,14 @@ def test_the_page_tells_what_a_reader_needs(page, scan_result):
         assert name in text
     ((button, label),) = [pair for pair in page.named("button") if "data-mm" in pair[0]]
     assert label == "1"
-    assert json.loads(button["data-mm"]) == scan_result["lesions"][0]["centroid_mm"]
+    assert json.loads(button["data-mm"]) == scan_result["regions"][0]["peak_mm"]
     assert all(attributes.get("alt") for attributes, _ in page.named("img"))
     tables, captions = (len(page.named(tag)) for tag in ("table", "caption"))
-    assert tables == captions == 6
+    assert tables == captions == 7
 
 
 def test_licences_travel_with_the_viewer(page):
-    licences = [text for _, text in page.named("pre")]
+    licences = [text for attributes, text in page.named("pre") if attributes.get("class") != "citation"]
     assert "Copyright (c) 2021, Niivue" in licences[0]
     assert "Yann Collet" in licences[1]
 
@@ -143,12 +143,12 @@ def test_a_failed_scan_and_a_scan_without_lesion_have_pages_too(tmp_path, scan_r
     write_scan_page(tmp_path / "failed.html", result={"case": "a", "status": "failed", "reasons": ["Cut off."]})
     assert "Cut off." in words(read_page(tmp_path / "failed.html"))
     volumes, affine = scan_volumes
-    result = {**scan_result, "lesions": [], "num_lesions": 0, "lesion_volume_ml": 0.0, "reasons": ["Low."]}
+    result = {**scan_result, "regions": [], "num_regions": 0, "region_volume_ml": 0.0, "reasons": ["Low."]}
     result["quality"] = {**scan_result["quality"], "forced": True}
     volumes = {**volumes, "lesion_mask": volumes["lesion_mask"] * 0}
     write_scan_page(tmp_path / "none.html", result=result, volumes=volumes, affine=affine)
     text = words(read_page(tmp_path / "none.html"))
-    for fact in ("No lesion was found at this threshold.", "! forced", "Please note:", "Low."):
+    for fact in ("No voxel reaches this threshold.", "! forced", "Please note:", "Low."):
         assert fact in text
 
 
@@ -174,3 +174,29 @@ def test_a_script_cannot_end_its_own_element(monkeypatch):
     monkeypatch.setattr("scripts.report.page.asset", lambda name: "a = '</script><b>' + '<!--';")
     page = render("index_page.html", scripts=("table.js",), title="t", summary=None, scans=[], facts=[])
     assert "a = '<\\/script><b>' + '<\\!--';" in page
+
+
+def test_the_result_is_set_beside_healthy_scans(page, tmp_path, scan_result, read_page):
+    text = re.sub(r"\s+", " ", words(page))
+    for fact in ("rank 1 of 4", "3 healthy scans and this one; p = 0.25, the lowest possible", "median 0.5 ml, 95 % at most 4.0 ml (12 scans)"):
+        assert fact in text
+    assert "analysed" in text
+    assert "✓ analysed" not in text
+    other = {**scan_result, "p_value": 0.5, "healthy_rank": 2, "healthy_false_positive_ml": None}
+    write_scan_page(tmp_path / "a.html", result=other)
+    text = words(read_page(tmp_path / "a.html"))
+    assert "p = 0.5, the lowest possible is 0.25" in text
+    assert "in healthy subjects" not in text
+    assert healthy_rank({"p_value": 0.1}) is None
+
+
+def test_where_a_result_comes_from_is_always_open_and_can_be_cited(page):
+    (table,) = [index for index, (tag, a) in enumerate(page.elements) if tag == "table" and a.get("class") == "origin"]
+    ending = next(i for i, (tag, _) in enumerate(page.elements) if i > table and tag == "details")
+    facts = " ".join(page.texts[table:ending])
+    for fact in ("2026-01-02T03:04:05+00:00", "cd" * 32, "ab" * 32, "scan.nii.gz", "model.pt"):
+        assert fact in facts
+    (citation,) = [text for attributes, text in page.named("pre") if attributes.get("class") == "citation"]
+    assert "doi       = {10.1007/978-3-031-72120-5_37}" in citation
+    assert "The T1-weighted scan was analysed with" in words(page)
+    assert "right frontal lobe, near the precentral gyrus" in words(page)

@@ -26,7 +26,7 @@ from tools.ablation.cases import AblationCase, load_cases
 from tools.ablation.grid import Grid, read_grid
 from tools.ablation.reconstructions import Rebuilder
 from tools.ablation.rows import score_map
-from tools.ablation.settings import Setting, bundle_parser
+from tools.ablation.settings import POPULATION_KEYS, Setting, bundle_parser
 
 GRID = {
     "base": {"preset": "shipped", "num_samples": 4, "median_size": 3, "erosion": 1, "ssim_sigma": 1.0, "regularization": 0.01},
@@ -158,7 +158,7 @@ def test_a_row_is_what_the_inferer_gives(
     parser = bundle_parser(paths["overlay"])
     network = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(paths["checkpoint"], weights_only=True))
-    no_options = {"map", "checkpoint", "network_config", "autocast_dtype"}
+    no_options = {"map", "checkpoint", "network_config", "autocast_dtype", *POPULATION_KEYS}
     fields = {key: value for key, value in setting.values.items() if key not in no_options}
     inferer = MahalanobisInferer(
         parser.get_parsed_content("scheduler"), outputs=[setting.values["map"]], progress=False, **fields

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 
+from scripts.errors import InputError
 from scripts.inferers import Polarity
 from scripts.inferers.population_files import PopulationFile, population_path, save_population
-from scripts.ops import PopulationStatistics
+from scripts.ops import PopulationFit, PopulationStatistics
+from tools.ablation import run as tool
 from tools.ablation.cache import AblationCache
 from tools.ablation.cases import AblationCase
 from tools.ablation.grid import Grid
@@ -47,3 +52,45 @@ def test_a_population_belongs_to_the_weights_and_is_part_of_a_row(
     options = {"load": rebuilder.load, "source": rebuilder.source, "cache": rebuilder.cache, "polarity": Polarity.DARK}
     makers = [RowMaker([case], [], **options, population=how) for how in (rebuilder.population, lambda *_: None)]
     assert makers[0].key(with_population) != makers[1].key(with_population)
+
+
+MEASURED = {"population": True, "population_datasets": "IXI", "fitted_components": 1, "population_samples": 2}
+
+
+def test_populations_are_measured_on_named_sets_once(
+    paths: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    content = {
+        "base": {"num_samples": 2},
+        "rows": {
+            "mean and spread": {**MEASURED, "population_components": 0},
+            "and components": {**MEASURED, "population_components": 1, "score": "conditional"},
+            "too many": {**MEASURED, "population_components": 2},
+        },
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    options = {**paths, "grid": str(tmp_path / "grid.yaml"), "num_bootstrap": 100, "progress": False}
+    options |= {"datasets": "Brats21", "healthy": "IXI", "limit": 1}
+    tool.ablation(**options, output_dir=str(tmp_path / "first"))
+    report = json.loads((tmp_path / "first" / "ablation.json").read_text())
+    rows = {row["setting"]: row for row in report["rows"]}
+    assert rows["base"]["auprc"] != rows["mean and spread"]["auprc"] != rows["and components"]["auprc"]
+    assert "from 0 to 1, which were measured, got 2" in rows["too many"]["reason"]
+    assert rows["base"]["healthy_ml_median"] == rows["base"]["healthy_ml"], "one healthy scan"
+
+    def refuse(self: PopulationFit, **options: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(PopulationFit, "finish", refuse)
+    tool.ablation(**options, output_dir=str(tmp_path / "second"))
+    with (tmp_path / "second" / "ablation.csv").open() as file:
+        again = {row["setting"]: row for row in csv.DictReader(file)}
+    assert float(again["and components"]["auprc"]) == pytest.approx(rows["and components"]["auprc"])
+
+
+def test_an_unknown_set_ends_in_its_name(paths: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+    content = {"base": {"num_samples": 2, **MEASURED, "population_datasets": ["nowhere"]}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content))
+    options = {**paths, "grid": str(tmp_path / "grid.yaml"), "num_bootstrap": 100, "progress": False}
+    with pytest.raises(InputError, match="nowhere"):
+        tool.ablation(**options, datasets="Brats21", limit=1, output_dir=str(tmp_path / "out"))

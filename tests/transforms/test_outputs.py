@@ -106,3 +106,17 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, case, monkeypatch):
         save(tmp_path, image * 2)
     assert [path.name for path in tmp_path.iterdir()] == ["scan_map.nii.gz"]
     assert (tmp_path / "scan_map.nii.gz").read_bytes() == before
+
+
+def test_regions_below_the_smallest_volume_leave_the_mask_and_it_keeps_its_grid() -> None:
+    maps = torch.zeros(1, 8, 8, 8)
+    maps[0, 1:3, 1:3, 1:3] = 1.0  # 8 voxels of 12 µl
+    maps[0, 6, 6, 6] = 1.0
+    affine = torch.diag(torch.tensor([2.0, 2.0, 3.0, 1.0]))
+    case = {"pred": MetaTensor(maps, affine=affine), "brain_mask": torch.ones(1, 8, 8, 8)}
+    split = SplitOutputsd("pred", outputs=["anomaly_map"], threshold=0.5, min_volume_ml=0.05)
+    mask = split(case)["lesion_mask"]
+    assert (mask.sum(), mask.dtype, mask[0, 6, 6, 6]) == (8, torch.uint8, 0)
+    torch.testing.assert_close(mask.affine.float(), affine)
+    with pytest.raises(InputError, match="`min_volume_ml` must be a number at or above 0, got -1"):
+        SplitOutputsd("pred", outputs=["anomaly_map"], min_volume_ml=-1)

@@ -59,8 +59,8 @@ def test_result_counts_what_the_mask_holds(
     folder = tmp_path / "out" / "scan"
     result = json.loads((folder / "result.json").read_text())
     mask = nib.load(folder / "scan_lesion_mask.nii.gz").get_fdata() > 0
-    assert result["lesion_volume_ml"] == pytest.approx(mask.sum() * 2 / 1000, rel=1e-6)
-    assert result["num_lesions"] == len(result["lesions"])
+    assert result["region_volume_ml"] == pytest.approx(mask.sum() * 2 / 1000, rel=1e-6)
+    assert result["num_regions"] == len(result["regions"])
     assert result["seconds"]["total"] >= result["seconds"]["reconstruction and map"] > 0
     scores = nib.load(folder / "scan_anomaly_map.nii.gz").get_fdata()
     np.testing.assert_array_equal(mask, (scores >= np.float32(0.02)) & (nib.load(scan).get_fdata() != 0))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from scripts.data import Split, load_datalists
 from scripts.errors import InputError
 
-__all__ = ["AblationCase", "check_split", "load_cases"]
+__all__ = ["AblationCase", "check_split", "load_cases", "read_cases"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +103,21 @@ def load_cases(
         raise InputError(
             f"`datasets` must have lesion labels, which {', '.join(bare)} lacks", fix="Give healthy sets as --healthy."
         )
-    preprocessing = parser.get_parsed_content("preprocessing")
     bar = tqdm(items, desc="loading cases", unit="case", disable=not progress)
-    return [_case(preprocessing(dict(item)), labelled=labelled) for item in bar]
+    return list(read_cases(parser, bar, labelled=labelled))
+
+
+def read_cases(parser: ConfigParser, items: Iterable[Mapping[str, Any]], *, labelled: bool) -> Iterator[AblationCase]:
+    """Load and preprocess the cases of a datalist, one after the other.
+
+    Args:
+        parser: the bundle's config, whose `preprocessing` is used.
+        items: as `load_datalists` returns them.
+        labelled: whether to read lesion labels.
+    """
+    preprocessing = parser.get_parsed_content("preprocessing")
+    for item in items:
+        yield _case(preprocessing(dict(item)), labelled=labelled)
 
 
 def _case(data: dict, *, labelled: bool) -> AblationCase:

@@ -157,6 +157,14 @@ class Rebuilder:
         volumes = sampler(case.image.to(self.device), network.module, case.brain_mask.to(self.device))
         return volumes.cpu()
 
+    def reconstruct(self, setting: Setting, case: AblationCase) -> torch.Tensor:
+        """Return the reconstructions [K, S, H, W] of one case, from the cache or made now and kept."""
+        source, num_samples = self.source(setting), setting.values["num_samples"]
+        if self.cache.num_draws(source, case) < num_samples:
+            about = self._about(setting, setting.values["timestep"])
+            self.cache.save(source, case, self._make(setting, case), about)
+        return self.cache.load(source, case, slice(0, num_samples))
+
     def load(self, setting: Setting, case: AblationCase) -> torch.Tensor:
         """Return a setting's reconstructions [K, S, H, W] of a case, after `plan` and `make_missing`."""
         num_samples = setting.values["num_samples"]

@@ -28,26 +28,33 @@ _HEADER = {
     "best_dice": "best pooled Dice",
     "oracle_dice": "oracle Dice, mean",
     "healthy_ml": "healthy volume, ml",
+    "healthy_ml_median": "median, ml",
     "map_seconds": "map, s",
 }
+_OVERALL = ("healthy_ml", "healthy_ml_median", "healthy_ml_max")
+_SET = "healthy_ml_"  # and the name of the data set
 _NOTE = """Intervals are percentile bootstraps over cases; p is a two-sided paired permutation test against the base,
 not corrected for the number of rows. The healthy volume lies at or above the threshold of the best pooled
 Dice. Seconds are those of the maps of one case, when the row was computed."""
 
 
-def table_rows(grid: Grid, rows: Mapping[str, AblationRow], *, num_bootstrap: int) -> list[dict[str, Any]]:
+def table_rows(
+    grid: Grid, rows: Mapping[str, AblationRow], *, num_bootstrap: int, healthy: Sequence[AblationCase] = ()
+) -> list[dict[str, Any]]:
     """Describe every row in numbers.
 
     Args:
         grid: the settings, base first.
         rows: their figures by name.
         num_bootstrap: rounds of the bootstrap intervals and of the permutation test (exact up to about 13 cases).
+        healthy: the healthy cases, in the order of the figures.
 
     Returns:
         One mapping a setting: `setting`, `n` (cases with a lesion), means over cases, pooled figures, the difference in
         AUPRC to the base with its interval and two-sided p-value, `healthy_ml` (mean over the healthy scans of what
-        lies at or above `threshold`) and its maximum, the seconds of the maps of a case, and why there are no figures
-        (`reason`). 95 % intervals are percentile bootstraps over cases; NaN where there is nothing to compute.
+        lies at or above `threshold`), its median, maximum and mean by data set, the seconds of the maps of a case, and
+        why there are no figures (`reason`). 95 % intervals are percentile bootstraps over cases; NaN where there is
+        nothing to compute.
     """
     base = np.asarray(rows[grid.base.name].auprc)
     table = []
@@ -73,12 +80,23 @@ def table_rows(grid: Grid, rows: Mapping[str, AblationRow], *, num_bootstrap: in
                 "oracle_dice": _mean(row.oracle_dice),
                 "n_healthy": len(row.healthy_ml),
                 "healthy_ml": _mean(row.healthy_ml),
+                "healthy_ml_median": float(np.median(row.healthy_ml)) if row.healthy_ml else math.nan,
+                **_by_set(row.healthy_ml, healthy),
                 "healthy_ml_max": max(row.healthy_ml, default=math.nan),
                 "map_seconds": _mean(row.map_seconds),
                 "reason": row.reason,
             }
         )
     return table
+
+
+def _by_set(volumes: Sequence[float], healthy: Sequence[AblationCase]) -> dict[str, float]:
+    """Return the mean volume in each healthy data set, where there are several."""
+    names = list(dict.fromkeys(case.dataset for case in healthy))
+    if len(names) < 2:
+        return {}
+    pairs = list(zip(healthy, volumes, strict=True))
+    return {f"{_SET}{name}": _mean([volume for case, volume in pairs if case.dataset == name]) for name in names}
 
 
 class _Comparison(NamedTuple):
@@ -101,7 +119,10 @@ def _compare(own: NDArray[np.float64], base: NDArray[np.float64], *, num_rounds:
 def markdown_report(grid: Grid, table: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
     """Return the table as Markdown, with the base's settings and the command."""
     best = max(table, key=lambda row: -1.0 if math.isnan(row["auprc"]) else row["auprc"])
-    shown = [name for name in _HEADER if name != "healthy_ml" or any(row["n_healthy"] for row in table)]
+    by_set = [name for name in table[0] if name.startswith(_SET) and name not in _OVERALL]
+    sets = {name: f"{name.removeprefix(_SET)}, ml" for name in by_set}
+    header = {**_HEADER, **sets}
+    shown = [name for name in header if name not in _OVERALL or any(row["n_healthy"] for row in table)]
     cells = [[_cell(name, row, bold=row is best) for name in shown] for row in table]
     base = ", ".join(f"{key} {value_text(value)}" for key, value in grid.base.values.items() if value not in (None, {}))
     lesions = f"{', '.join(about['datasets'])} ({len(about['cases'])} cases)"
@@ -115,7 +136,7 @@ def markdown_report(grid: Grid, table: Sequence[Mapping[str, Any]], about: Mappi
             "",
             f"Highest mean AUPRC: {best['setting']} ({format_number(best['auprc'])}).",
             "",
-            markdown_table([_HEADER[name] for name in shown], cells),
+            markdown_table([header[name] for name in shown], cells),
             *(f"{row['setting']} was not computed: {row['reason']}.\n" for row in table if row["reason"]),
             _NOTE,
             "",
@@ -196,7 +217,8 @@ def _cell(name: str, row: Mapping[str, Any], *, bold: bool) -> str:
         return f"**{value}**" if bold else value
     if name == "n":
         return str(value)
-    text = _number(value, digits={"healthy_ml": 1, "map_seconds": 2}.get(name, 3))
+    digits = 1 if name.startswith("healthy_ml") else {"map_seconds": 2}.get(name, 3)
+    text = _number(value, digits=digits)
     if f"{name}_low" not in row or math.isnan(row[f"{name}_low"]):
         return text
     return f"{text} [{_number(row[f'{name}_low'])}, {_number(row[f'{name}_high'])}]"

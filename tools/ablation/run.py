@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import fire
+from tqdm import tqdm
 
-from scripts.data import data_dir
+from scripts.data import Split, data_dir, load_datalists
 from scripts.errors import InputError, end_with_the_reason
 from scripts.inferers import Polarity
 from scripts.options import flag
 from scripts.results.provenance import portable_command, versions
 from tools.ablation.cache import AblationCache
-from tools.ablation.cases import AblationCase, check_split, load_cases
+from tools.ablation.cases import AblationCase, check_split, load_cases, read_cases
 from tools.ablation.figures import draw_axes
 from tools.ablation.grid import read_grid
+from tools.ablation.populations import PopulationMaker
 from tools.ablation.reconstructions import Rebuilder
 from tools.ablation.report import table_rows, write_report
 from tools.ablation.rows import RowMaker
@@ -62,7 +64,7 @@ def ablation(
         cache_dir: folder of reconstructions and finished rows; by default `cache` in `output_dir`. Several grids may
             share one. About 11 MB a case for K = 10.
         datasets: lesion sets, comma separated.
-        healthy: healthy sets, on which the false-positive volume is measured; none by default.
+        healthy: healthy sets, on which the false-positive volume is measured, over all and set by set; none by default.
         split: train or val.
         allow_test: let `split` be test; choices are made on validation only.
         fold: of the data sets that have folds.
@@ -109,12 +111,22 @@ def ablation(
     if not lesion:
         raise InputError("`datasets` must name at least one lesion set, got none")
     rebuilder.make_missing([*lesion, *normal])
+
+    def subjects(name: str, count: int | None) -> Iterator[AblationCase]:
+        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
+        bar = tqdm(items, desc=f"population of {name}", unit="subject", disable=not shown)
+        return read_cases(parser, bar, labelled=False)
+
+    def listed(name: str, count: int | None) -> list[tuple[str, int]]:
+        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
+        return [(item["case"], Path(item["image"]).stat().st_size) for item in items]
+
     maker = RowMaker(
         lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity,
-        population=rebuilder.population,
+        population=PopulationMaker(rebuilder, cache, subjects=subjects, listed=listed),
     )
     rows = maker.make(settings.settings, progress=shown)
-    table = table_rows(settings, rows, num_bootstrap=num_bootstrap)
+    table = table_rows(settings, rows, num_bootstrap=num_bootstrap, healthy=normal)
     about = {
         "command": _command(options),
         "grid": Path(grid).stem,

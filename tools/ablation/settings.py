@@ -32,13 +32,19 @@ __all__ = [
 ]
 
 MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
-_NOT_OPTIONS = ("map",)  # of `MapOptions`
+FIT_KEYS = ("population_smoothing", "population_spread", "fitted_components", "component_smoothing")
+POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
+_NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
 
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("a whole number")
     return value
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _number(value: Any) -> float:
@@ -72,6 +78,15 @@ def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
 
+def _names_or_none(value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else list(value)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError("names of data sets, or null")
+    return names
+
+
 def _options(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("a mapping")
@@ -99,8 +114,15 @@ _MAP: dict[str, Callable[[Any], Any]] = {
     "residual": _text,
     "min_max": flag,
     "population": flag,  # statistics of healthy subjects in the covariance
-    "population_components": _whole,
+    "population_components": _whole_or_none,  # null takes all
     "cloud_covariance": _number,
+    "population_datasets": _names_or_none,  # measured on their training split; null takes the file beside the weights
+    "population_limit": _whole_or_none,  # the first so many subjects of each; null takes all
+    "population_samples": _whole,  # reconstructions of each of these subjects
+    "population_smoothing": _number,
+    "population_spread": _text,
+    "fitted_components": _whole,
+    "component_smoothing": _number,
     "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
     "smoothing_sigma": _number,
     "median_size": _whole,
@@ -197,7 +219,17 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
 
 SHIPPED = "shipped"
 _PREFIX = "preset_"
-_OWN = {"map": "anomaly_map", "network_config": None}  # the settings that only an ablation has
+_OWN = {  # the settings that only an ablation has
+    "map": "anomaly_map",
+    "network_config": None,
+    "population_datasets": None,
+    "population_limit": None,
+    "population_samples": 4,
+    "population_smoothing": 2.0,
+    "population_spread": "std",
+    "fitted_components": 32,
+    "component_smoothing": 1.0,
+}
 
 
 def _folder() -> Path:

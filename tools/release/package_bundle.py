@@ -66,8 +66,8 @@ JSON_CONFIGS = ("inference", "train")  # `monai.bundle.load` reads the JSON form
 FOLDERS: Mapping[str, frozenset[str]] = {
     "configs": frozenset({".yaml", ".json", ".conf"}),
     "docs": frozenset({".md", ".txt", ".png", ".jpg", ".svg", ".gif", ".ipynb"}),
-    "models": frozenset({".pt", ".ts", ".json"}),
-    "scripts": frozenset({".py", ".html", ".css", ".js", ".json", ".md", ".txt", ""}),  # no suffix: a LICENSE
+    "models": frozenset({".pt", ".ts", ".json", ""}),
+    "scripts": frozenset({".py", ".html", ".css", ".js", ".json", ".csv", ".md", ".txt", ""}),  # no suffix: a LICENSE
 }
 CACHES = frozenset({"__pycache__"})
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})

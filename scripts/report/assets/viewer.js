@@ -58,6 +58,7 @@
       cycleClipPlaneHotKey: "",
     });
     viewer.onLocationChange = showPosition;
+    viewer.onIntensityChange = () => { if (layers[shownGrey()] === viewer.volumes[0]) followDrag(); };
     await viewer.attachToCanvas(find("viewer-canvas"));
     if (settings.mapColours) viewer.addColormap("anomaly", settings.mapColours);
     // The first volume gives the grid; the reconstruction comes last and changes places with the input when chosen.
@@ -73,8 +74,8 @@
         cal_max: layer.high,
       });
       if (layer.name === "lesion_mask") {
-        const [red, green, blue] = settings.lesionColour;
-        volume.setColormapLabel({ R: [0, red], G: [0, green], B: [0, blue], A: [0, 255], I: [0, 1], labels: ["", "lesion"] });
+        const [red, green, blue] = settings.regionColour;
+        volume.setColormapLabel({ R: [0, red], G: [0, green], B: [0, blue], A: [0, 255], I: [0, 1], labels: ["", "candidate region"] });
       }
       if (layer.name === "anomaly_map") {
         volume.colormapType = 2; // colours count from 0, what lies below cal_min is not drawn
@@ -94,7 +95,39 @@
     others.filter((volume) => volume !== layers[name]).forEach((volume) => viewer.setVolume(volume, viewer.volumes.length - 1));
     viewer.setVolume(layers[name], 0);
     viewer.scene.crosshairPos = position;
+    showWindow();
     redrawSoon();
+  }
+
+  // Level and window count in parts of the standard window, so that input and reconstruction keep one grey for one tissue.
+  const PRESETS = { standard: [0.5, 1], low: [0.6, 1.6], high: [0.55, 0.5] }; // level, window
+  const GREY = ["image", "reconstruction"];
+  const standard = (name) => settings.layers.find((layer) => layer.name === name);
+  const shownGrey = () => (layers.reconstruction && layers.reconstruction.opacity > 0 ? "reconstruction" : "image");
+
+  function setWindow() {
+    const level = Number(find("level").value), half = Number(find("window").value) / 2;
+    for (const name of GREY.filter((one) => layers[one])) {
+      const { low, high } = standard(name);
+      layers[name].cal_min = low + (level - half) * (high - low);
+      layers[name].cal_max = low + (level + half) * (high - low);
+    }
+    showWindow();
+    redrawSoon();
+  }
+
+  function showWindow() {
+    const volume = layers[shownGrey()];
+    find("window-low").textContent = Number(volume.cal_min.toPrecision(3)).toString();
+    find("window-high").textContent = Number(volume.cal_max.toPrecision(3)).toString();
+  }
+
+  // NiiVue changes the lowest layer when the right button is dragged: the sliders and the other grey image follow.
+  function followDrag() {
+    const name = shownGrey(), { low, high } = standard(name), volume = layers[name];
+    find("level").value = ((volume.cal_min + volume.cal_max) / 2 - low) / (high - low);
+    find("window").value = (volume.cal_max - volume.cal_min) / (high - low);
+    setWindow();
   }
 
   function setMap() {
@@ -146,7 +179,7 @@
     find("position").textContent = text;
     for (const value of location.values) {
       const cell = find("value-" + value.name.replace(".nii.gz", ""));
-      if (cell) cell.textContent = value.name.startsWith("lesion") ? (value.value > 0 ? "lesion" : "no") : Number(value.value.toPrecision(3)).toString();
+      if (cell) cell.textContent = value.name.startsWith("lesion") ? (value.value > 0 ? "yes" : "no") : Number(value.value.toPrecision(3)).toString();
     }
     Array.from(location.vox).forEach((voxel, axis) => { find("slice-" + "xyz"[axis]).value = voxel; });
   }
@@ -158,11 +191,11 @@
   }
 
   function connectRows() {
-    all("#lesions tbody tr").forEach((row) => {
+    all("#regions tbody tr").forEach((row) => {
       const button = row.querySelector("button");
       button.disabled = false;
       row.addEventListener("click", () => {
-        all("#lesions tbody tr").forEach((other) => other.removeAttribute("aria-current"));
+        all("#regions tbody tr").forEach((other) => other.removeAttribute("aria-current"));
         row.setAttribute("aria-current", "true");
         moveTo(JSON.parse(button.dataset.mm));
         panel.scrollIntoView({ block: "nearest" });
@@ -175,6 +208,13 @@
     all('input[name="grey"]').forEach((radio) => radio.addEventListener("change", () => setGrey(radio.value)));
     all('input[name="view"]').forEach((radio) => radio.addEventListener("change", () => setView(radio.value)));
     for (const id of ["show-map", "map-opacity", "threshold"]) on(id, "input", setMap);
+    for (const id of ["level", "window"]) on(id, "input", setWindow);
+    all("button[data-preset]").forEach((button) => button.addEventListener("click", () => {
+      const [level, width] = PRESETS[button.dataset.preset];
+      find("level").value = level;
+      find("window").value = width;
+      setWindow();
+    }));
     for (const id of ["show-mask", "mask-opacity"]) on(id, "input", setMask);
     on("threshold-reset", "click", () => { find("threshold").value = settings.threshold; setMap(); });
     on("radiological", "change", (event) => viewer.setRadiologicalConvention(event.target.checked));
@@ -192,11 +232,13 @@
   }
 
   function start() {
-    const first = document.querySelector("#lesions tbody button");
+    const first = document.querySelector("#regions tbody button");
     if (layers.anomaly_map) find("threshold").value = settings.threshold;
     setMap();
     setMask();
-    if (window.innerWidth < 600) document.querySelector('input[name="view"][value="axial"]').checked = true;
+    setWindow();
+    // One cut across thick slices says more than three, two of which are flat.
+    if (window.innerWidth < 600 || settings.thickSlices) document.querySelector('input[name="view"][value="' + (settings.thickSlices || "axial") + '"]').checked = true;
     // A browser keeps the state of controls over a reload.
     const view = document.querySelector('input[name="view"]:checked');
     setView(view ? view.value : "multiplanar");
@@ -206,6 +248,14 @@
     moveTo(first ? JSON.parse(first.dataset.mm) : Array.from(viewer.frac2mm([0.5, 0.5, 0.5], 0, true)).slice(0, 3));
     viewer.updateGLVolume();
   }
+
+  // Closed parts are printed too; the licences stay closed.
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = all("details:not(.licences):not([open])");
+    opened.forEach((part) => { part.open = true; });
+  });
+  window.addEventListener("afterprint", () => opened.forEach((part) => { part.open = false; }));
 
   async function run() {
     if (!hasWebGL2()) return fail("this browser has no WebGL2");
