@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from scripts.registration.brain_scan import block_means
-
 __all__ = ["TissueFit", "tissue_fit"]
 
 BLOCK_VOXELS = 8  # 16 mm: holds sulcus, cortex and white matter; a lesion leaves most blocks alone
@@ -57,48 +55,55 @@ def tissue_fit(image: NDArray, brain: NDArray, *, fluid: NDArray, grey: NDArray)
         The fit; None if fewer than 20 blocks hold brain, or the brain is constant.
     """
     weight = brain.astype(np.float32)
-    share = block_means(weight, [BLOCK_VOXELS] * 3)
-    kept = share >= MIN_BLOCK_SHARE
+    inside = _blocks(brain)
+    kept = inside.mean(axis=1) >= MIN_BLOCK_SHARE
     spread = float(np.std(image[brain], dtype=np.float64)) if brain.any() else 0.0
     if np.count_nonzero(kept) < MIN_BLOCKS or spread == 0:
         return None
     standard = ((image - np.mean(image[brain], dtype=np.float64)) / spread * weight).astype(np.float32)
     smooth = gaussian_filter(standard, SIGMA_VOXELS) / np.maximum(gaussian_filter(weight, SIGMA_VOXELS), RIDGE)
-    covariance = _block_covariance([field * weight for field in (smooth, fluid, grey)], share, kept)
+    inside = inside[kept]
+    covariance = _covariance(np.stack([_blocks(field)[kept] for field in (smooth, fluid, grey)]), inside)
     precision = np.linalg.inv(covariance + RIDGE * np.eye(3))
     explained = 1 - 1 / (precision[:, 0, 0] * (covariance[:, 0, 0] + RIDGE))
     best = np.sort(explained)[int(DROPPED_SHARE * len(explained)) :]
     partial = -precision[:, 0, 1] / np.sqrt(precision[:, 0, 0] * precision[:, 1, 1])
     varying = 1 / np.linalg.inv(covariance[:, 1:, 1:] + RIDGE * np.eye(2))[:, 0, 0]
     telling = varying >= np.quantile(varying, 1 - TELLING_SHARE)
+    grey_voxels, white_voxels = (_blocks(share)[kept] & inside for share in _tissues(fluid, grey))
     return TissueFit(
         similarity=float(np.sqrt(max(0.0, best.mean()))),
         fluid=float(np.median(partial[telling])),
-        grey_white=_grey_white(standard, brain, fluid=fluid, grey=grey),
+        grey_white=_grey_white(_blocks(standard)[kept], inside, grey_voxels, white_voxels),
     )
 
 
-def _block_covariance(fields: list[NDArray], share: NDArray, kept: NDArray) -> NDArray[np.float64]:
-    """Return the covariance [N, C, C] of C fields, which are 0 outside the brain, in each of the N blocks kept."""
-    factors = [BLOCK_VOXELS] * 3
-    inside = share[kept].astype(np.float64)
-    means = [block_means(field, factors)[kept] / inside for field in fields]
-    rows = [
-        [block_means(first * second, factors)[kept] / inside - means[i] * means[j] for j, second in enumerate(fields)]
-        for i, first in enumerate(fields)
+def _blocks(array: NDArray) -> NDArray:
+    """Return the voxels of each block of an array, which zeros fill up to whole blocks, [N, V]."""
+    padded = np.pad(array, [(0, -n % BLOCK_VOXELS) for n in array.shape])
+    split = padded.reshape([part for n in padded.shape for part in (n // BLOCK_VOXELS, BLOCK_VOXELS)])
+    return split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, BLOCK_VOXELS**3)
+
+
+def _covariance(fields: NDArray, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the covariance [N, C, C] within each block of fields [C, N, V], over the voxels inside, [N, V]."""
+    count = inside.sum(axis=1, dtype=np.float64)
+    means = (fields * inside).sum(axis=2, dtype=np.float64) / count
+    centred = (fields - means[..., None]) * inside
+    return np.einsum("inv,jnv->nij", centred, centred) / count[:, None, None]
+
+
+def _tissues(fluid: NDArray, grey: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    return grey > GREY_SHARE, 1 - fluid - grey > WHITE_SHARE
+
+
+def _grey_white(image: NDArray, inside: NDArray, grey: NDArray, white: NDArray) -> float:
+    """Compare grey and white matter in the blocks [N, V] that hold enough of both."""
+    both = np.minimum(grey.sum(axis=1), white.sum(axis=1)) >= MIN_TISSUE_VOXELS
+    rows = zip(image[both], inside[both], grey[both], white[both], strict=True)
+    found = [
+        (np.percentile(voxels[is_grey], GREY_PERCENTILE) - np.median(voxels[is_white]), voxels[is_in].std())
+        for voxels, is_in, is_grey, is_white in rows
     ]
-    return np.moveaxis(np.asarray(rows), -1, 0)
-
-
-def _grey_white(image: NDArray, brain: NDArray, *, fluid: NDArray, grey: NDArray) -> float:
-    is_grey, is_white = brain & (grey > GREY_SHARE), brain & (1 - fluid - grey > WHITE_SHARE)
-    differences, deviations = [], []
-    for corner in np.ndindex(*(-(-n // BLOCK_VOXELS) for n in image.shape)):
-        block = tuple(slice(BLOCK_VOXELS * k, BLOCK_VOXELS * (k + 1)) for k in corner)
-        if min(np.count_nonzero(is_grey[block]), np.count_nonzero(is_white[block])) < MIN_TISSUE_VOXELS:
-            continue
-        part = image[block]
-        differences.append(np.percentile(part[is_grey[block]], GREY_PERCENTILE) - np.median(part[is_white[block]]))
-        deviations.append(part[brain[block]].std())
-    typical = float(np.median(deviations)) if deviations else 0.0
-    return float(np.median(differences)) / typical if typical > 0 else 0.0
+    difference, deviation = np.median(found, axis=0) if found else (0.0, 0.0)
+    return float(difference / deviation) if deviation > 0 else 0.0

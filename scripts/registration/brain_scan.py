@@ -12,7 +12,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from scripts.errors import InputError
 from scripts.registration.template import Volume
 
-__all__ = ["Cut", "Placed", "Scan", "block_means", "blurred", "place", "prepare_scan"]
+__all__ = ["Cut", "Placed", "Scan", "blurred", "place", "prepare_scan"]
 
 CUT_SHARE = 0.2
 MIN_VOXELS = 1000
@@ -83,8 +83,7 @@ def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     return tuple(spans)
 
 
-def block_means(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
-    """Return the means of blocks of `factors` voxels of an array [H, W, D], filled up with zeros to whole blocks."""
+def _block_means(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
     padded = np.pad(array, [(0, -n % f) for n, f in zip(array.shape, factors, strict=True)])
     split = [part for n, f in zip(padded.shape, factors, strict=True) for part in (n // f, f)]
     return padded.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
@@ -126,7 +125,7 @@ def prepare_scan(image: NDArray, mask: NDArray, affine: NDArray, *, spacing_mm: 
     small = tuple(
         Cut(cut.axis, cut.sign, (cut.end - to_own[cut.axis, 3]) / to_own[cut.axis, cut.axis]) for cut in cuts
     )
-    return Scan(Volume(block_means(values, factors), block_means(brain, factors), affine @ to_own), small)
+    return Scan(Volume(_block_means(values, factors), _block_means(brain, factors), affine @ to_own), small)
 
 
 def blurred(volume: Volume, spacing_mm: float) -> Volume:

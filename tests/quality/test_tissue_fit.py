@@ -33,7 +33,7 @@ def scan(tissues, weighting, noise=3.0):
 def test_signs_are_those_of_the_weighting(tissues, weighting, signs):
     found = fit(scan(tissues, weighting), tissues)
     assert np.sign([found.fluid, found.grey_white]).tolist() == list(signs)
-    assert found.similarity > 0.9
+    assert found.similarity > 0.85
     assert min(abs(found.fluid), abs(found.grey_white)) > 0.5
 
 

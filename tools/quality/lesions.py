@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scripts.registration.brain_scan import block_means
-
 __all__ = ["KINDS", "Kind", "Lesion", "draw_lesion", "on_grid", "paint"]
 
 _COARSE = 2  # shapes are made on a grid of half the resolution
@@ -70,7 +68,8 @@ def draw_lesion(
         shape: the shape to begin with, on the same grid; None for a blob.
         rng: source of all that is random.
     """
-    small = block_means(brain, [_COARSE] * 3) > 0.5
+    coarse = (slice(None, None, _COARSE),) * 3
+    small = brain[coarse]
     noise = ndimage.gaussian_filter(rng.standard_normal(small.shape), 2.0, mode="wrap")
     noise /= noise.std()
     if shape is None:
@@ -79,7 +78,7 @@ def draw_lesion(
         stretch = rng.uniform(0.7, 1.4, (3, 1, 1, 1))
         score = -np.linalg.norm((np.indices(small.shape) - centre) * stretch, axis=0) + rng.uniform(0.5, 2.5) * noise
     else:
-        seed = block_means(shape, [_COARSE] * 3) > 0.3
+        seed = shape[coarse]
         score = ndimage.distance_transform_edt(seed) - ndimage.distance_transform_edt(~seed) + 0.3 * noise
     count = int(np.clip(volume_ml * 1000 / (spacing_mm * _COARSE) ** 3, 1, small.sum() - 1))
     label = small & (score >= np.partition(score[small], -count)[-count])
