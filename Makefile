@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST ?= -n 2 --dist loadscope
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup setup-dev demo test test-slow lint benchmark package clean
+.PHONY: help setup setup-dev demo test test-slow lint benchmark package docs docs-picture clean
 
 help:            ## list the targets
 	@grep -E '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,8 +51,21 @@ benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchm
 package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in dist/
 	$(BIN)/python -m tools.release.package_bundle --output_dir dist
 
+$(VENV)/.docs: requirements-docs.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
+docs: $(VENV)/.docs  ## the documentation as a web site in site/; a warning or a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# needs Chromium (Debian: apt-get install chromium)
+docs-picture: demo  ## docs/images/report.png: the demo's report, as the README shows it
+	chromium --headless=new --no-sandbox --hide-scrollbars --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader \
+	  --window-size=1000,1200 --virtual-time-budget=60000 --screenshot=docs/images/report.png \
+	  "file://$(CURDIR)/demo/mni152_lesion/report.html"
+
 clean:           ## remove what the targets made, but not the environment
-	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo dist site .pytest_cache .mypy_cache .ruff_cache
 
 # the suite with the older line of MONAI, in an environment of its own
 MONAI15_VENV ?= .venv-monai-1.5
