@@ -69,7 +69,8 @@ class QualityControld(MapTransform, InvertibleTransform):
     unchanged, both ways.
 
     Which side is left cannot be seen in a brain: a mirrored scan is caught only if its header contradicts itself. The
-    tissues' contrast is checked only where the brain overlaps with the template's as it should.
+    contrast of fluid is checked only where the brain overlaps with the template's enough not to be refused, that of
+    grey and white matter only where it overlaps enough for no warning.
 
     Args:
         keys: the image [1, H, W, D], 0 outside the brain, whose affine leads to MNI world.
@@ -146,16 +147,18 @@ class QualityControld(MapTransform, InvertibleTransform):
             return checks  # nothing to compare with the template
         numbers, fit = measure_on_template(volume, mask, affine, to_template)
         checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
-        if not any(check.fatal for check in checks if check.name == _OVERLAP):
-            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit)
+        overlap = next(check for check in checks if check.name == _OVERLAP)
+        if not overlap.fatal:
+            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit, well_placed=overlap.passed)
         return checks
 
-    def _contrast_checks(self, modality: str, fit: TissueFit | None) -> list[Check]:
+    def _contrast_checks(self, modality: str, fit: TissueFit | None, *, well_placed: bool) -> list[Check]:
         if fit is None or f"{modality}_fluid_contrast" not in self.ranges:
             return []
-        reason = _contrast_reason(modality, fit)
+        reason = _contrast_reason(modality, fit, well_placed=well_placed)
+        values = {"fluid": fit.fluid} | ({"grey_white": fit.grey_white} if well_placed else {})
         checks = []
-        for tissue, value in (("fluid", fit.fluid), ("grey_white", fit.grey_white)):
+        for tissue, value in values.items():
             name = f"{modality}_{tissue}_contrast"
             checks.append(judge(name, value, self.ranges[name], fatal_reason=reason))
             if checks[-1].fatal:  # a scan of another kind contradicts in both, and is told once
@@ -187,11 +190,11 @@ def _world_to_template(data: Mapping[Hashable, Any]) -> NDArray[np.float64]:
     return np.eye(4) if found is None else np.asarray(found, dtype=np.float64)
 
 
-def _contrast_reason(modality: str, fit: TissueFit) -> str | None:
+def _contrast_reason(modality: str, fit: TissueFit, *, well_placed: bool) -> str | None:
     """Say what kind of scan the contrast looks like, where that is not its modality."""
     if fit.fluid > 0:
         kind, looks, fix = "t2", "T2-weighted (fluid is bright)", "give --modality t2"
-    elif fit.grey_white > (BOUNDS["t1_grey_white_contrast"].refuse[1] or 0.0):
+    elif well_placed and fit.grey_white > (BOUNDS["t1_grey_white_contrast"].refuse[1] or 0.0):
         looks = "like FLAIR or CT (fluid is dark, grey matter no darker than white)"
         kind, fix = "other", "there are no weights for that"
     else:
