@@ -20,8 +20,8 @@ $(VENV)/.torch: requirements-torch.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(VENV)/.run: requirements.txt $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.run: requirements.txt requirements-dicom.txt $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
@@ -71,7 +71,7 @@ clean:           ## remove what the targets made, but not the environment
 MONAI15_VENV ?= .venv-monai-1.5
 .PHONY: test-monai-1.5
 
-$(MONAI15_VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt requirements-monai-1.5.txt
+$(MONAI15_VENV)/.ready: requirements-torch.txt requirements.txt requirements-dicom.txt requirements-dev.txt requirements-monai-1.5.txt
 	$(PYTHON) -m venv $(MONAI15_VENV)
 	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	$(MONAI15_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
@@ -106,3 +106,18 @@ monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the
 
 test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes ten minutes
 	PYTHONPATH="$(CURDIR)/tests/monailabel/site:$(CURDIR)" $(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel
+
+# an environment of its own with the built wheel, and one real scan from an empty folder: needs a scan and some minutes
+WHEEL_VENV ?= .venv-wheel
+SCAN ?= scan.nii.gz
+.PHONY: wheel test-wheel
+
+wheel: setup      ## the wheel with the commands brain-anomaly and brain-anomaly-bids, in dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+test-wheel: wheel ## the wheel in an empty environment: SCAN=scan.nii.gz is analysed outside of the repository
+	$(PYTHON) -m venv --clear $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check dist/brain_mri_anomaly_segmentation-*.whl
+	rm -rf runs/wheel && mkdir -p runs/wheel
+	cd runs/wheel && env -u PYTHONPATH $(abspath $(WHEEL_VENV))/bin/brain-anomaly $(abspath $(SCAN)) out --num_samples 2

@@ -11,9 +11,10 @@ import fire
 import monai.bundle
 
 from scripts.errors import InputError, end_with_the_reason
+from scripts.log import quiet_log
 from scripts.paths import bundle_root
 
-__all__ = ["analyze"]
+__all__ = ["analyze", "main"]
 
 
 def analyze(
@@ -21,6 +22,7 @@ def analyze(
     output_dir: str = "out",
     *,
     modality: str | None = None,
+    series: str | int | None = None,
     t1: str | Sequence[str] | None = None,
     brain_mask: str | Sequence[str] | None = None,
     device: str = "cpu",
@@ -29,6 +31,7 @@ def analyze(
     threshold: float | None = None,
     min_volume_ml: float = 0.0,
     save: Sequence[str] | str = ("anomaly_map", "lesion_mask"),
+    dicom: str | bool = "auto",
     brain_extraction: str = "auto",
     alignment: str = "auto",
     bias_correction: bool = False,
@@ -41,9 +44,11 @@ def analyze(
     Research software; not a medical device.
 
     Args:
-        input: a NIfTI or MGH file, a folder, a BIDS folder, a CSV of scans, or a list "['a.nii.gz','b.nii.gz']".
+        input: a NIfTI or MGH file, a folder, a BIDS folder, a folder of DICOM, a CSV of scans, or a list
+            "['a.nii.gz','b.nii.gz']".
         output_dir: a folder for each scan is made in it; several scans add summary.csv, regions.csv and index.html.
         modality: t1 or t2; taken from each scan's name by default.
+        series: of a folder of DICOM, the number of the series or a part of its description.
         t1: the T1-weighted scan of the same session, for a T2-weighted one; its brain mask serves both.
         brain_mask: a brain mask on each scan's own grid; one is made by default.
         device: cpu or cuda.
@@ -52,6 +57,7 @@ def analyze(
         threshold: voxels of the anomaly map at or above it are lesion; models/thresholds.json has the default.
         min_volume_ml: smallest candidate region to keep, ml of the scan's own voxels.
         save: images to write: anomaly_map, lesion_mask, mahalanobis_map, reconstruction, uncertainty, brain_mask.
+        dicom: DICOM segmentation and parametric map too; auto where the input is DICOM; true; false.
         brain_extraction: auto leaves scans alone that are already skull-stripped; always; never.
         alignment: to MNI152; auto leaves scans alone that are there already; always; never.
         bias_correction: correct the bias field with N4.
@@ -59,6 +65,7 @@ def analyze(
         force: go on with scans that quality control refuses.
         **more: any other key of bundle/configs/inference.yaml, such as --timestep 400 or --score whitened.
     """
+    quiet_log()
     end_with_the_reason()
     given = {name: value for name, value in locals().items() if name not in ("more", "given")}
     config_file = f"{bundle_root()}/configs/inference.yaml"
@@ -76,6 +83,11 @@ def _check_names(more: dict[str, Any], config_file: str) -> None:
             raise InputError(f"there is no option --{name}", fix=hint)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run `analyze` from the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     fire.Fire(analyze)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,14 +9,21 @@ from monai.engines.utils import PrepareBatch
 from torch import Tensor, nn
 
 from scripts.errors import InputError
-from scripts.ops import PatchTarget, draw_patch_mask, masked_patch_loss, patch_grid, rebuild_slices, resize_patch_mask
+from scripts.ops import (
+    PatchTarget,
+    masked_patch_loss,
+    patch_grid,
+    reconstruct_slices,
+    resize_patch_mask,
+    sample_patch_mask,
+)
 from scripts.ops.checks import check_choice
 
 __all__ = ["MaskedPatchLoss", "MaskingPrepareBatch"]
 
 
 class MaskedPatchLoss(nn.Module):
-    """Compare rebuilt slices with the label of `MaskingPrepareBatch`, over the masked pixels.
+    """Compare reconstructed slices with the label of `MaskingPrepareBatch`, over the masked pixels.
 
     Args:
         patch_size: side of a patch, pixels.
@@ -35,18 +42,18 @@ class MaskedPatchLoss(nn.Module):
         """Return the mean squared error over the masked pixels, a scalar.
 
         Args:
-            pred: rebuilt slices [B, 1, H, W].
+            pred: reconstructed slices [B, 1, H, W].
             label: the slices, and 1 where a pixel is masked, [B, 2, H, W].
         """
         return masked_patch_loss(pred, label[:, :1], label[:, 1:], patch_size=self.patch_size, target=self.target)
 
-    def rebuild(self, pred: Tensor, label: Tensor) -> Tensor:
-        """Return the slices [B, 1, H, W] with their masked pixels rebuilt, from the same arguments, to look at."""
-        return rebuild_slices(pred, label[:, :1], label[:, 1:], patch_size=self.patch_size, target=self.target)
+    def reconstruct(self, pred: Tensor, label: Tensor) -> Tensor:
+        """Return the slices [B, 1, H, W] with their masked pixels reconstructed, of the same arguments, to see."""
+        return reconstruct_slices(pred, label[:, :1], label[:, 1:], patch_size=self.patch_size, target=self.target)
 
 
 class MaskingPrepareBatch(PrepareBatch):
-    """Draw a patch mask for each slice, for a network that rebuilds what is masked.
+    """Draw a patch mask for each slice, for a network that reconstructs what is masked.
 
     The batch's `image` [B, 1, H, W] in [0, 1] becomes the input in [−1, 1], the range in which the denoiser's encoder
     sees slices. The label has two channels, the slice and 1 where a pixel is masked, so that MONAI's engines and
@@ -79,7 +86,7 @@ class MaskingPrepareBatch(PrepareBatch):
         """Return slices [B, 1, H, W], label [B, 2, H, W], no arguments, and the patch mask as `visible`."""
         image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs) * 2 - 1
         seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
-        visible = draw_patch_mask(
+        visible = sample_patch_mask(
             image.shape[0],
             patch_grid(image.shape[-2:], self.patch_size),
             self.mask_ratio,

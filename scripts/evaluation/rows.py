@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scripts.evaluation.case import EvaluatedCase
 from scripts.evaluation.scores import Region
-from scripts.metrics.best_dice import DiceSearch, greedy_dice, pooled_best_dice
+from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.lesions import SizeBin, find_lesions, lesion_recall
 from scripts.metrics.reconstruction_error import reconstruction_error
 from scripts.metrics.score_counts import ScoreCounts, count_around, counts_from_around, lesion_counts
@@ -39,23 +39,18 @@ def case_row(
     slices: SliceScores,
     *,
     region: Region,
-    search: DiceSearch = DiceSearch.EXACT,
 ) -> dict[str, Any]:
     """Compute every metric that needs no common threshold.
 
     Returns:
         Columns `dataset`, `case`, `map`, the carried ones, then `brain_ml`, `lesion_ml`, `auprc`, `auroc`,
-        `oracle_dice`, `oracle_threshold` (the best for this very case, by `search`), `slice_auprc`, `slice_auroc`, and
+        `oracle_dice`, `oracle_threshold` (the best for this very case), `slice_auprc`, `slice_auroc`, and
         the l1/l2 reconstruction errors when there is a reconstruction. NaN where there is no lesion.
     """
     target = _inside(case.target, case, region)
     counts = _case_counts(case, map_name, target, region)
     areas, slice_areas = pooled_voxel_scores(counts), voxel_scores(slices.score, slices.has_lesion)
-    if search is DiceSearch.GREEDY:
-        inside = case.brain_mask if region is Region.BRAIN else np.ones_like(case.brain_mask)
-        oracle = greedy_dice(case.channels[map_name][inside], target[inside])
-    else:
-        oracle = pooled_best_dice(counts)
+    oracle = pooled_best_dice(counts)
     voxel_ml = float(np.prod(case.spacing_mm)) / 1000
     row: dict[str, Any] = {
         "dataset": case.dataset,

@@ -29,7 +29,6 @@ from scripts.evaluation.rows import (
 )
 from scripts.evaluation.scores import Region, RunScores, gathered, settle
 from scripts.evaluation.summary import mean_over_cases, summarize, summary_markdown
-from scripts.metrics.best_dice import DiceSearch
 from scripts.metrics.lesions import size_bins
 from scripts.report.paper_table import table_of_summary, write_paper_table
 from scripts.report.tables import write_csv, write_json, write_text
@@ -69,7 +68,6 @@ class AnomalyEvaluationHandler:
         healthy_rates: false positive rates of brain voxels for which healthy data sets give thresholds.
         panels: which cases get a picture: "all", the first so many, or "best_median_worst" by AUPRC in each data set
             (healthy sets by false positive volume). Cases of one data set need different names.
-        best_dice_search: `exact`, over all thresholds, or `greedy`, the bisection of the reference experiment.
         lesion_bins_ml: volumes in ml that part the lesions of `lesion_sizes.csv`.
         num_bootstrap: rounds of the bootstrap intervals of the means; 0 for none.
         carry: more keys of a case to copy to `cases.csv` where present.
@@ -89,7 +87,6 @@ class AnomalyEvaluationHandler:
         thresholds: ThresholdsSource = None,
         healthy_rates: Sequence[float] = (0.01, 0.05, 0.1),
         panels: int | str = "all",
-        best_dice_search: DiceSearch | str = DiceSearch.EXACT,
         lesion_bins_ml: Sequence[float] = (0.1, 1, 10),
         num_bootstrap: int = 10_000,
         carry: Sequence[str] = ("seconds", "age", "sex", "group"),
@@ -107,10 +104,7 @@ class AnomalyEvaluationHandler:
             raise InputError(f"`region` must be one of {[str(choice) for choice in Region]}, got {region!r}")
         if not all(0 < rate < 1 for rate in healthy_rates):
             raise InputError(f"`healthy_rates` must be in (0, 1), got {list(healthy_rates)}")
-        if best_dice_search not in list(DiceSearch):
-            known = [str(choice) for choice in DiceSearch]
-            raise InputError(f"`best_dice_search` must be one of {known}, got {best_dice_search!r}")
-        self.search, self.lesion_bins = DiceSearch(best_dice_search), size_bins(lesion_bins_ml)
+        self.lesion_bins = size_bins(lesion_bins_ml)
         self.region = Region(region)
         self.thresholds = read_thresholds(thresholds)
         self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), read_panels(panels), num_bootstrap
@@ -151,7 +145,7 @@ class AnomalyEvaluationHandler:
                 slices = case_slices(case, name, region=self.region)
                 self._run.add(case, name, slices)
                 of_slices += slice_rows(case, name, slices)
-                rows.append(case_row(case, name, slices, region=self.region, search=self.search))
+                rows.append(case_row(case, name, slices, region=self.region))
             self._rows.append(rows)
             self._slices.append(of_slices)
             self._store.append(case)
@@ -172,7 +166,7 @@ class AnomalyEvaluationHandler:
                 self.logger.warning("no case was evaluated: nothing is written to the output folder")
                 return
             self._run.merge(gathered(self._run))
-            settle(self._run, self._store, search=self.search)
+            settle(self._run, self._store)
             points = {key: self._run.operating_points(*key) for key in self._run.pooled}
             lesions = self._score(points)
             self._draw(points)
@@ -211,7 +205,7 @@ class AnomalyEvaluationHandler:
         rows, slices, lesions = tables
         summary = summarize(rows, self._run, points, num_bootstrap=self.num_bootstrap)
         command = portable_command(sys.argv)
-        head: dict[str, Any] = {"command": command, "region": self.region.value, "best_dice_search": self.search.value}
+        head: dict[str, Any] = {"command": command, "region": self.region.value}
         n_cases = len(rows) // len(self.map_names)
         head |= {"bootstrap_rounds": self.num_bootstrap, "n_cases": n_cases}
         sizes = size_rows(lesions, self.lesion_bins)

@@ -1,4 +1,4 @@
-"""Draw what a masked autoencoder rebuilds, in every validation."""
+"""Draw what a masked autoencoder reconstructs, in every validation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from ignite.engine import Engine, Events
 
 from scripts.engines import MaskedPatchLoss
-from scripts.report.masking_picture import draw_rebuilt
+from scripts.report.masking_picture import draw_reconstructed
 
-__all__ = ["RebuiltPicture"]
+__all__ = ["ReconstructionPicture"]
 
 
-class RebuiltPicture:
-    """Write one picture of slices from the first batch of a validation: input, visible patches, rebuilt.
+class ReconstructionPicture:
+    """Write one picture of slices from the first batch of a validation: input, visible patches, reconstructed.
 
     The slices are spread evenly over the batch. Of several processes the first one draws. Every validation replaces
     the picture.
@@ -48,5 +48,5 @@ class RebuiltPicture:
         output: Any = engine.state.output
         picks = torch.linspace(0, len(output) - 1, min(self.num_slices, len(output))).round().long().tolist()
         pred, label = (torch.stack([output[pick][key].detach() for pick in picks]).float() for key in ("pred", "label"))
-        slices = torch.cat([label, self.loss.rebuild(pred, label)], dim=1).cpu().numpy()
-        draw_rebuilt(self.path, image=slices[:, 0], masked=slices[:, 1], rebuilt=slices[:, 2])
+        slices = torch.cat([label, self.loss.reconstruct(pred, label)], dim=1).cpu().numpy()
+        draw_reconstructed(self.path, image=slices[:, 0], masked=slices[:, 1], reconstructed=slices[:, 2])

@@ -16,6 +16,7 @@ from monai.engines import IterationEvents
 
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
+from scripts.handlers.dicom_result import DicomOutput, dicom_files, write_dicom
 from scripts.metrics.conformal import largest_p_value
 from scripts.networks import ModalityWeights
 from scripts.registration.anatomy import place_of_region
@@ -71,6 +72,7 @@ class ScanResult:
         device: what the network ran on.
         picture: whether to draw the panel.
         report: whether to write the page.
+        dicom: auto writes candidate regions and anomaly map as DICOM too where the scan is DICOM; true, false.
     """
 
     output_dir: str
@@ -82,12 +84,14 @@ class ScanResult:
     device: str = "cpu"
     picture: bool = True
     report: bool = True
+    dicom: str | bool = DicomOutput.AUTO
 
     def __post_init__(self) -> None:
         """Start with no result."""
+        self.dicom = DicomOutput.of(self.dicom)
         self.parameters = {**self.parameters, **self.settings}
         self.results: list[dict[str, Any]] = []
-        self._began = self._ready = self._rebuilt = time.perf_counter()
+        self._began = self._ready = self._reconstructed = time.perf_counter()
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -103,7 +107,7 @@ class ScanResult:
         self._ready = time.perf_counter()
 
     def _have_maps(self, engine: Engine) -> None:
-        self._rebuilt = time.perf_counter()
+        self._reconstructed = time.perf_counter()
 
     def __call__(self, engine: Engine) -> None:
         """Write the files of the current iteration's scans."""
@@ -131,7 +135,7 @@ class ScanResult:
                 spacing_mm=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
                 title=f"{result['case']} · {result['region_volume_ml']:.1f} ml above {result['threshold']:g}",
             )
-        seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._rebuilt - self._ready}
+        seconds = {**read_notes(item).get("seconds", {}), "reconstruction and map": self._reconstructed - self._ready}
         seconds["writing images"] = time.perf_counter() - writing
         seconds["total"] = time.perf_counter() - self._began
         result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
@@ -149,11 +153,18 @@ class ScanResult:
         paths = {name: result_path(self.output_dir, item, name) for name in self.save}
         for name, path in paths.items():
             save_volume(path, item[name], name=name)
-        return {name: path.name for name, path in paths.items()}
+        names = write_dicom(
+            self._dicom_files(item), item, parameters=self.parameters, when=DicomOutput.of(self.dicom)
+        )
+        return {name: path.name for name, path in paths.items()} | names
+
+    def _dicom_files(self, item: Mapping[str, Any]) -> dict[str, Path]:
+        return dicom_files(self.output_dir, item, self.save, DicomOutput.of(self.dicom))
 
     def wanted_files(self, item: Mapping[str, Any]) -> list[Path]:
         """Return the files of a scan's result, apart from `result.json`."""
         files = [result_path(self.output_dir, item, name) for name in self.save]
+        files += self._dicom_files(item).values()
         files += [result_path(self.output_dir, item, "panel", suffix=".png")] if self.picture else []
         return files + ([result_path(self.output_dir, item, "report", suffix=".html")] if self.report else [])
 

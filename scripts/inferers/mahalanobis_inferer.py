@@ -28,7 +28,7 @@ _MAP_FIELDS = {f.name for f in dataclasses.fields(MapOptions)}
 
 
 class MahalanobisInferer(Inferer):
-    """Rebuild a volume K times and score each voxel by its Mahalanobis distance to that cloud.
+    """Reconstruct a volume K times and score each voxel by its Mahalanobis distance to that cloud.
 
     Args:
         scheduler: diffusion scheduler, `DDPMScheduler(schedule="cosine", prediction_type="sample")` in the reference.
@@ -98,7 +98,7 @@ class MahalanobisInferer(Inferer):
 
         Raises:
             ValueError: if shapes do not agree, or a batch carries several modalities.
-            InputError: if the input is not finite or the mask of a volume is empty; before any volume is rebuilt.
+            InputError: if the input is not finite or the mask of a volume is empty; before any volume is reconstructed.
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
             raise ValueError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")

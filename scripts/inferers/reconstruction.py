@@ -1,4 +1,4 @@
-"""K rebuilds of a volume by a conditioned denoiser."""
+"""K reconstructions of a volume by a conditioned denoiser."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ReconstructionSampler:
 
     @torch.no_grad()
     def __call__(self, volume: torch.Tensor, network: torch.nn.Module, brain_mask: torch.Tensor) -> torch.Tensor:
-        """Rebuild the slices that hold brain.
+        """Reconstruct the slices that hold brain.
 
         Args:
             volume: one volume [S, H, W] (axial slices first) in [0, 1].
@@ -102,15 +102,15 @@ class ReconstructionSampler:
         jobs = torch.cartesian_prod(torch.arange(self.num_samples), torch.arange(len(slices))).to(device)
         steps = torch.tensor(self._steps, device=device)
         hidden = None if self.progress else True  # None: hidden where there is no terminal
-        with tqdm(total=len(jobs), desc="rebuilding slices", unit="slice", disable=hidden) as bar:
+        with tqdm(total=len(jobs), desc="reconstructing slices", unit="slice", disable=hidden) as bar:
             for part in jobs.split(size):
                 draw, item = part.unbind(1)
                 place = slices[item]
                 fields = noise[draw, place if noise.shape[1] > 1 else torch.zeros_like(place)][:, None]
                 noisy = self.scheduler.add_noise(clean[item], fields, steps[draw])
                 given = context[item] if context is not None else None
-                rebuilt = network(noisy, steps[draw], given)
-                result[draw, place] = ((rebuilt[:, 0].float() + 1) / 2).clamp(0, 1)
+                reconstructed = network(noisy, steps[draw], given)
+                result[draw, place] = ((reconstructed[:, 0].float() + 1) / 2).clamp(0, 1)
                 bar.update(len(part))
         return result * brain_mask
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +11,7 @@ from numpy.typing import ArrayLike
 from scripts.metrics.arrays import checked_pair
 from scripts.metrics.score_counts import ScoreCounts
 
-__all__ = ["DicePoint", "DiceSearch", "GreedySearch", "best_dice", "greedy_dice", "pooled_best_dice"]
-
-
-class DiceSearch(StrEnum):
-    """How the threshold of the best Dice is found: over all thresholds, or as the reference experiment does."""
-
-    EXACT = "exact"
-    GREEDY = "greedy"
+__all__ = ["DicePoint", "best_dice", "greedy_dice", "pooled_best_dice"]
 
 
 class DicePoint(NamedTuple):
@@ -80,71 +71,23 @@ def greedy_dice(scores: ArrayLike, target: ArrayLike, *, num_steps: int = 10) ->
     Raises:
         ValueError: when shapes differ, a score is not finite, the target is not binary or `num_steps` is below 1.
     """
+    if num_steps < 1:
+        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}")
     flat, lesion = checked_pair(scores, target)
-    search = GreedySearch(flat.max() if lesion.any() else flat.dtype.type(0), num_steps=num_steps)
     if not lesion.any():
-        return search.best
-    ordered, ordered_lesion = np.sort(flat), np.sort(flat[lesion])
-    while not search.finished:
-        counts = []
-        for threshold in search.candidates:
+        return DicePoint(math.nan, math.nan)
+    number, ordered, ordered_lesion = flat.dtype.type, np.sort(flat), np.sort(flat[lesion])
+    bottom, top, best = number(0), flat.max(), DicePoint(-1.0, math.nan)
+    for _ in range(num_steps):
+        steps = []
+        for share in (0.25, 0.75):
+            threshold = bottom + (top - bottom) * number(share)
             predicted = len(ordered) - int(np.searchsorted(ordered, threshold))
             true_positives = len(ordered_lesion) - int(np.searchsorted(ordered_lesion, threshold))
-            counts.append((true_positives, predicted))
-        search.step(counts, num_positives=len(ordered_lesion))
-    return search.best
-
-
-class GreedySearch:
-    """The search of `greedy_dice` step by step, for voxels that are counted elsewhere.
-
-    Count at both of `candidates`, hand the counts to `step`, and go on until `finished`.
-
-    Args:
-        maximum: highest score, at least 0; its dtype is that of the thresholds.
-        num_steps: halvings of the interval.
-
-    Raises:
-        ValueError: when `num_steps` is below 1.
-    """
-
-    def __init__(self, maximum: np.floating, *, num_steps: int = 10) -> None:
-        if num_steps < 1:
-            raise ValueError(f"`num_steps` must be at least 1, got {num_steps}")
-        self._number = type(maximum)
-        self._bottom, self._top = self._number(0), maximum
-        self._left = num_steps
-        self._best = DicePoint(-1.0, math.nan)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done."""
-        return self._left == 0
-
-    @property
-    def best(self) -> DicePoint:
-        """The best Dice seen so far and its threshold; (NaN, NaN) before the first step."""
-        return self._best if self._best.dice >= 0 else DicePoint(math.nan, math.nan)
-
-    @property
-    def candidates(self) -> tuple[np.floating, np.floating]:
-        """The two thresholds to count at next."""
-        width = self._top - self._bottom
-        return self._bottom + width * self._number(0.25), self._bottom + width * self._number(0.75)
-
-    def step(self, counts: Sequence[tuple[int, int]], *, num_positives: int) -> None:
-        """Halve the interval.
-
-        Args:
-            counts: (lesion voxels predicted, voxels predicted) at each of `candidates`.
-            num_positives: all lesion voxels, at least 1.
-        """
-        low, high = (
-            DicePoint(2 * true / (predicted + num_positives), float(threshold))
-            for (true, predicted), threshold in zip(counts, self.candidates, strict=True)
-        )
+            steps.append(DicePoint(2 * true_positives / (predicted + len(ordered_lesion)), float(threshold)))
+        low, high = steps
         better = low if low.dice >= high.dice else high
-        self._best = better if better.dice >= self._best.dice else self._best
-        middle = self._bottom + (self._top - self._bottom) * self._number(0.5)
-        self._bottom, self._top = (self._bottom, middle) if better is low else (middle, self._top)
-        self._left -= 1
+        best = better if better.dice >= best.dice else best
+        middle = bottom + (top - bottom) * number(0.5)
+        bottom, top = (bottom, middle) if better is low else (middle, top)
+    return best

@@ -45,12 +45,12 @@ def reconstruction_error(
     Raises:
         ValueError: when shapes differ, a value is not finite or a mask is not binary.
     """
-    scan, rebuilt = checked_scores(image, name="image"), checked_scores(reconstruction, name="reconstruction")
+    scan, reconstructed = checked_scores(image, name="image"), checked_scores(reconstruction, name="reconstruction")
     lesion, brain = checked_mask(target), checked_mask(brain_mask, name="brain_mask")
-    shapes = [scan.shape, rebuilt.shape, lesion.shape, brain.shape]
+    shapes = [scan.shape, reconstructed.shape, lesion.shape, brain.shape]
     if len(set(shapes)) > 1:
         raise ValueError(f"`image`, `reconstruction`, `target` and `brain_mask` must have the same shape, got {shapes}")
-    error = np.abs(scan.astype(np.float64) - rebuilt)
+    error = np.abs(scan.astype(np.float64) - reconstructed)
     healthy, anomalous = error[brain & ~lesion], error[brain & lesion]
     return ReconstructionError(_mean(healthy), _mean(anomalous), _mean(healthy**2), _mean(anomalous**2))
 

@@ -1,4 +1,4 @@
-"""A library diffusion U-Net that is told, by a feature vector, which slice it rebuilds."""
+"""A library diffusion U-Net that is told, by a feature vector, which slice it reconstructs."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ class ConditionedUNet(nn.Module):
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Rebuild clean slices.
+        """Reconstruct clean slices.
 
         Args:
             x: noised slices [B, 1, H, W].
             timesteps: diffusion steps [B], integers.
             context: the clean slices [B, 1, H, W], or their feature vectors [B, feature_dim] from `encode`, so that
-                K rebuilds of a slice encode it once.
+                K reconstructions of a slice encode it once.
 
         Returns:
             The predicted clean slices [B, 1, H, W] in the type of `x`.

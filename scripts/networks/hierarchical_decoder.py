@@ -42,7 +42,7 @@ class Densify(nn.Module):
 
 
 class HierarchicalDecoder(nn.Module):
-    """Rebuild slices from the densified feature maps of all levels, as a U-Net's decoder does.
+    """Reconstruct slices from the densified feature maps of all levels, as a U-Net's decoder does.
 
     From the deepest level on: up-sample by 2 (transposed convolution), two 3×3 convolutions with batch norm and ReLU,
     add the densified map of the next level; after the shallowest level, further such blocks up to the resolution of the
@@ -77,7 +77,7 @@ class HierarchicalDecoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
 
     def forward(self, features: Sequence[Tensor], visible: Tensor) -> Tensor:
-        """Rebuild slices.
+        """Reconstruct slices.
 
         Args:
             features: maps [B, C, H/stride, W/stride], from the shallowest to the deepest; masked positions are not

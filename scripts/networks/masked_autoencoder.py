@@ -1,4 +1,4 @@
-"""SparK: pretrain a convolutional encoder by rebuilding the masked patches of slices."""
+"""SparK: pretrain a convolutional encoder by reconstructing the masked patches of slices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MaskedAutoencoder"]
 
 
 class MaskedAutoencoder(nn.Module):
-    """Rebuild slices from their visible patches: a sparse encoder, and a light decoder that training throws away.
+    """Reconstruct slices from their visible patches: a sparse encoder, and a light decoder that training throws away.
 
     Args:
         encoder: a 2D `ResNet` of MONAI with batch norm. It is trained in place and without its head `fc`, which is
@@ -43,7 +43,7 @@ class MaskedAutoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Rebuild slices.
+        """Reconstruct slices.
 
         Args:
             x: slices [B, 1, H, W] in [−1, 1]; masked pixels are not looked at, whatever they hold.

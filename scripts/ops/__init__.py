@@ -7,12 +7,12 @@ from scripts.ops.covariance import Extent, Shrinkage
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 from scripts.ops.masked_patches import (
     PatchTarget,
-    draw_patch_mask,
     masked_patch_loss,
     patch_grid,
     patch_statistics,
-    rebuild_slices,
+    reconstruct_slices,
     resize_patch_mask,
+    sample_patch_mask,
 )
 from scripts.ops.population import (
     PopulationFit,
@@ -23,7 +23,7 @@ from scripts.ops.population import (
     fit_to_brain,
 )
 from scripts.ops.scan_score import scan_score
-from scripts.ops.simplex_noise import NoiseKind, draw_seed, make_noise, simplex_noise
+from scripts.ops.simplex_noise import NoiseKind, make_noise, sample_seed, simplex_noise
 from scripts.ops.ssim import ssim_map
 from scripts.ops.visible_positions import gather_visible, hide_masked, scatter_visible
 
@@ -39,8 +39,6 @@ __all__ = [
     "Spread",
     "anomaly_map",
     "check_components",
-    "draw_patch_mask",
-    "draw_seed",
     "fill_from_nearest",
     "fit_to_brain",
     "gather_visible",
@@ -52,9 +50,11 @@ __all__ = [
     "patch_grid",
     "patch_statistics",
     "postprocess",
-    "rebuild_slices",
+    "reconstruct_slices",
     "residual_map",
     "resize_patch_mask",
+    "sample_patch_mask",
+    "sample_seed",
     "scan_score",
     "scatter_visible",
     "simplex_noise",

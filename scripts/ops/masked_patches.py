@@ -13,12 +13,12 @@ from scripts.ops.checks import check_choice
 
 __all__ = [
     "PatchTarget",
-    "draw_patch_mask",
     "masked_patch_loss",
     "patch_grid",
     "patch_statistics",
-    "rebuild_slices",
+    "reconstruct_slices",
     "resize_patch_mask",
+    "sample_patch_mask",
 ]
 
 
@@ -42,7 +42,7 @@ def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
     return height // patch_size, width // patch_size
 
 
-def draw_patch_mask(
+def sample_patch_mask(
     num_slices: int, grid: Sequence[int], mask_ratio: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draw which patches stay visible, for each slice anew, with the same number in all of them.
@@ -103,7 +103,7 @@ def _nearest(side: int, patch_size: int) -> int:
 
 
 class PatchTarget(StrEnum):
-    """What a network rebuilds of a patch."""
+    """What a network reconstructs of a patch."""
 
     PER_PATCH = "per_patch"  # its pixels at mean 0 and standard deviation 1 of the patch
     PLAIN = "plain"
@@ -136,7 +136,7 @@ def masked_patch_loss(
     """Return the mean squared error over the masked pixels of all slices, in float32 or wider.
 
     Args:
-        pred: what the network rebuilt [B, 1, H, W].
+        pred: what the network reconstructed [B, 1, H, W].
         image: the slices [B, 1, H, W].
         masked: pixels to count [B, 1, H, W], above 0 where masked.
         patch_size: side of the patches, pixels.
@@ -161,15 +161,15 @@ def masked_patch_loss(
     return error.sum() / counted.sum().clamp(min=1)
 
 
-def rebuild_slices(
+def reconstruct_slices(
     pred: Tensor, image: Tensor, masked: Tensor, *, patch_size: int, target: PatchTarget | str = PatchTarget.PER_PATCH
 ) -> Tensor:
-    """Return the slices with their masked pixels rebuilt, to look at.
+    """Return the slices with their masked pixels reconstructed, to look at.
 
     With `per_patch` the network does not know a patch's mean and standard deviation; those of the slice are used.
 
     Args:
-        pred: what the network rebuilt [B, 1, H, W].
+        pred: what the network reconstructed [B, 1, H, W].
         image: the slices [B, 1, H, W].
         masked: above 0 where masked [B, 1, H, W].
         patch_size: side of the patches, pixels.

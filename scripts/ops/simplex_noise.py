@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_positive
 from scripts.ops.opensimplex_kernel import compiled, noise_at, permutation_table
 
-__all__ = ["NoiseKind", "draw_seed", "make_noise", "simplex_noise"]
+__all__ = ["NoiseKind", "make_noise", "sample_seed", "simplex_noise"]
 
 
 class NoiseKind(StrEnum):
@@ -65,7 +65,7 @@ def simplex_noise(
     return np.asarray(_fractal(permutation, columns, rows, int(octaves), float(persistence), float(frequency)))
 
 
-def draw_seed(seed: int, *key: int) -> int:
+def sample_seed(seed: int, *key: int) -> int:
     """Derive the seed of one draw from the seed of the run, so that different keys give unrelated draws.
 
     It is the first 64-bit word of `numpy.random.SeedSequence(seed mod 2⁶⁴, spawn_key=key)`, read as a signed number.
@@ -97,8 +97,8 @@ def make_noise(
 ) -> Tensor:
     """Make the noise of K draws; draw k depends on `seed` and k alone, never on K, and slice s not on S.
 
-    Simplex draw k has the seed `draw_seed(seed, k)`, or `draw_seed(seed, k, s)` for slice s where not shared. Gaussian
-    draw k comes from a CPU `torch.Generator` seeded with `draw_seed(seed, k)`, slice after slice (torch uses that
+    Simplex draw k has the seed `sample_seed(seed, k)`, or `sample_seed(seed, k, s)` for slice s if not shared. Gaussian
+    draw k comes from a CPU `torch.Generator` seeded with `sample_seed(seed, k)`, slice after slice (torch uses that
     seed's low 32 bits). No global random state is read or changed.
 
     Args:
@@ -126,14 +126,14 @@ def make_noise(
         raise InputError(f"`shape` must be a height and a width of at least 1, got {tuple(shape)}")
     noise = torch.empty(num_samples, 1 if shared else num_slices, *shape)
     for k, draw in enumerate(noise):
-        generator = torch.Generator().manual_seed(draw_seed(seed, k))
+        generator = torch.Generator().manual_seed(sample_seed(seed, k))
         for s, field in enumerate(draw):
             if kind is NoiseKind.GAUSSIAN:
                 field.normal_(generator=generator)
             else:
                 key = (k,) if shared else (k, s)
                 values = simplex_noise(
-                    shape, draw_seed(seed, *key), octaves=octaves, persistence=persistence, frequency=frequency
+                    shape, sample_seed(seed, *key), octaves=octaves, persistence=persistence, frequency=frequency
                 )
                 field.copy_(torch.from_numpy(values))
     return noise

@@ -87,6 +87,7 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
     return sorted(chosen, reverse=True)
 
 
+THICK_MM = 2.0  # slices above this are thick
 MASKS = ("lesion_mask", "brain_mask")  # resampled by the nearest voxel, and kept 0 or 1
 
 
@@ -188,6 +189,7 @@ def display_volumes(
 ) -> DisplayVolumes:
     """Turn volumes upright, crop them to the brain and resample them where they are finer than a screen needs.
 
+    Scans of thick slices keep finer pixels, as they have few voxels: one that looks at them looks at slices.
     Images are averaged while they are made coarser and then interpolated linearly; NaN and infinity become 0.
 
     Args:
@@ -195,7 +197,7 @@ def display_volumes(
             `lesion_mask`, `brain_mask` (by default where the image is not 0).
         affine: [4, 4], voxel to the scanner's world (RAS), mm.
         margin_mm: what is kept around the brain.
-        least_spacing_mm: finer voxels are made this large.
+        least_spacing_mm: finer voxels are made this large; half of it where slices are thicker than 2 mm.
         max_voxels: the finest axes are made coarser still until the copies have no more voxels than this.
 
     Raises:
@@ -207,7 +209,9 @@ def display_volumes(
     matrix = np.asarray(affine, dtype=np.float64)
     turned = nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(matrix), arrays["image"].shape)
     upright = {name: to_ras(array, matrix) for name, array in arrays.items()}
-    return _resampled(*_cropped(upright, matrix @ turned, margin_mm), least_spacing_mm, max_voxels)
+    thick = np.linalg.norm(matrix[:3, :3], axis=0).max() > THICK_MM
+    least = least_spacing_mm / 2 if thick else least_spacing_mm
+    return _resampled(*_cropped(upright, matrix @ turned, margin_mm), least, max_voxels)
 
 
 def display_nifti(

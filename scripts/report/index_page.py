@@ -36,6 +36,7 @@ def write_index_page(
     *,
     title: str = "Anomaly maps",
     summary: str | None = "summary.csv",
+    regions: str | None = None,
 ) -> None:
     """Write the page that lists all scans of a run; it holds its thumbnails and needs no network.
 
@@ -45,6 +46,7 @@ def write_index_page(
             percent-encoded. A thumbnail is taken from the row's `thumbnail` (PNG bytes) or else from its report.
         title: heading of the page.
         summary: name of the CSV file to link to; None for no link.
+        regions: name of the CSV file of all candidate regions to link to; None for no link.
     """
     folder = Path(path).parent
     scans = [{**_plain_row(row), "status": scan_status(row), "thumbnail": _thumbnail(row, folder)} for row in rows]
@@ -56,6 +58,7 @@ def write_index_page(
     context = {
         "title": title,
         "summary": summary,
+        "regions": regions,
         "scans": scans,
         "facts": _counts(rows),
         "endings": endings,

@@ -1,4 +1,4 @@
-"""A picture of masked autoencoding: slices as they are, what the network saw of them, and what it rebuilt."""
+"""A picture of masked autoencoding: slices as they are, what the network saw of them, and what it reconstructed."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from numpy.typing import ArrayLike
 from scripts.files import replacing
 from scripts.report.display import radiological_slice
 
-__all__ = ["draw_rebuilt"]
+__all__ = ["draw_reconstructed"]
 
-_ROWS = ("input", "visible", "rebuilt")
+_ROWS = ("input", "visible", "reconstructed")
 _CELL_INCHES = 1.6
 _DPI = 100
 _LABEL_INCHES = 0.3
 _MASKED_GREY = 0.45
 
 
-def draw_rebuilt(path: str | os.PathLike[str], *, image: ArrayLike, masked: ArrayLike, rebuilt: ArrayLike) -> None:
-    """Draw slices as PNG, one a column: the input, its visible patches, and the slice with masked patches rebuilt.
+def draw_reconstructed(
+    path: str | os.PathLike[str], *, image: ArrayLike, masked: ArrayLike, reconstructed: ArrayLike
+) -> None:
+    """Draw slices as PNG, one a column: the input, its visible patches, and the slice with these reconstructed.
 
     Args:
         path: the PNG file; replaced as a whole.
         image: axial slices [N, H, W] of a RAS volume, H from left to right and W from back to front.
         masked: above 0 where masked, [N, H, W].
-        rebuilt: the slices with their masked pixels rebuilt, [N, H, W]; shown on the grey scale of `image`.
+        reconstructed: the slices with their masked pixels reconstructed, [N, H, W]; shown on the grey scale of `image`.
 
     Raises:
         ValueError: if the three differ in shape or hold no slice.
     """
-    slices, hidden, filled = (np.asarray(array, dtype=np.float64) for array in (image, masked, rebuilt))
+    slices, hidden, filled = (np.asarray(array, dtype=np.float64) for array in (image, masked, reconstructed))
     if slices.ndim != 3 or not len(slices) or not slices.shape == hidden.shape == filled.shape:
         shapes = ", ".join(str(array.shape) for array in (slices, hidden, filled))
-        raise ValueError(f"`image`, `masked` and `rebuilt` must be slices [N, H, W] of one shape, got {shapes}.")
+        raise ValueError(f"`image`, `masked` and `reconstructed` must be slices [N, H, W] of one shape, got {shapes}.")
     low, high = float(slices.min()), float(slices.max())
     seen = np.where(hidden > 0, low + _MASKED_GREY * (high - low), slices)
     size = (_LABEL_INCHES + _CELL_INCHES * len(slices), 3 * _CELL_INCHES * slices.shape[2] / slices.shape[1])

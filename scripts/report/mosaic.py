@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,10 +18,16 @@ from scripts.report.display import DisplayVolumes, SlicePicture
 __all__ = ["draw_mosaic", "draw_thumbnail"]
 
 _CELL_INCHES = 1.5
+_LEAST_DPI = 110
 
 
 def draw_mosaic(
-    display: DisplayVolumes, *, threshold: float | None = None, num_slices: int = 12, columns: int = 6, dpi: int = 110
+    display: DisplayVolumes,
+    *,
+    threshold: float | None = None,
+    num_slices: int = 12,
+    columns: int = 6,
+    dpi: int | None = None,
 ) -> bytes:
     """Draw axial slices as PNG, for each the scan with the lesions' outline and below it the anomaly map.
 
@@ -32,7 +39,8 @@ def draw_mosaic(
         threshold: marked on the colour bar.
         num_slices: how many slices; a brain with fewer slices shows them all.
         columns: slices side by side.
-        dpi: pixels an inch; a slice is 1.5 inches wide.
+        dpi: pixels an inch; a slice is 1.5 inches wide. None takes as many as give each of its voxels a pixel, 110 at
+            least.
 
     Returns:
         The PNG file.
@@ -55,7 +63,8 @@ def draw_mosaic(
         _draw_scan(cells[row, column], picture, window, spacing, caption=True)
         _draw_map(cells[row + 1, column], picture, spacing, top)
     _draw_bar(figure, float(size[0]), top, threshold)
-    return _png(figure, dpi)
+    own = math.ceil(display.volumes["image"].shape[0] / _CELL_INCHES)
+    return _png(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
 
 
 def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:

@@ -148,7 +148,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     tiles = [
         ("Scan-level score", "anomaly_score", 3, "", ""),
         ("Candidate regions", "num_regions", 0, "", ""),
-        ("Their volume", "region_volume_ml", 1, " ml", healthy),
+        ("Volume of the regions", "region_volume_ml", 1, " ml", healthy),
         ("Threshold", "threshold", 3, "", ""),
         ("Brain volume", "brain_volume_ml", 0, " ml", ""),
     ]
@@ -180,6 +180,7 @@ def _origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Version of the bundle", versions.get(BUNDLE)),
         ("Weights", weights.get("file")),
         ("SHA-256 of the weights", weights.get("sha256")),
+        ("Licence of the weights", weights.get("licence")),
         ("Device", result.get("device")),
     ]
     return [(name, show_value(value)) for name, value in rows if value not in (None, "")]
@@ -189,18 +190,13 @@ def _region(rank: int, region: Mapping[str, Any]) -> dict[str, Any]:
     peak = [float(value) for value in region["peak_mm"]]
     share = region.get("lobe_share")
     return {
-        **{key: region.get(key) for key in ("volume_ml", "evidence", "peak", "mean")},
+        **{key: region.get(key) for key in ("volume_ml", "evidence", "peak")},
         "rank": region.get("rank", rank),
         "place": region.get("place") or DASH,
         "share": f"{share:.0%} of it" if isinstance(share, float) and share < _WHOLE else "",
         "jump": str(peak),
-        "peak_at": _point(peak),
-        "peak_at_mni": _point(region.get("peak_mni_mm")),
+        "peak_at": ", ".join(str(round(value)) for value in region.get("peak_mni_mm") or ()) or DASH,
     }
-
-
-def _point(point: Any) -> str:
-    return ", ".join(show_number(float(value), 1) for value in point) if point else DASH
 
 
 def _check(check: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _BIDS_NAMES = {
     "panel": "desc-anomaly_panel",
 }
 _IMAGE_SUFFIX = ".nii.gz"
+_DICOM = ("lesion_mask", "anomaly_map")  # what may be there as DICOM too
 _OTHER_SUFFIXES = {"result": ".json", "report": ".html", "quality": ".png", "mosaic": ".png", "panel": ".png"}
 
 
@@ -76,6 +77,8 @@ def remove_result(output_dir: str | os.PathLike[str], item: Mapping[Any, Any]) -
     """
     for name in ("result", *(other for other in _BIDS_NAMES if other != "result")):
         result_path(output_dir, item, name, suffix=_OTHER_SUFFIXES.get(name, _IMAGE_SUFFIX)).unlink(missing_ok=True)
+    for name in _DICOM:
+        result_path(output_dir, item, name, suffix=".dcm").unlink(missing_ok=True)
 
 
 def relative_link(target: str | os.PathLike[str], *, start: str | os.PathLike[str]) -> str:

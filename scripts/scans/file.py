@@ -1,4 +1,4 @@
-"""Read one volume from a NIfTI, MGH or Analyze file by what it holds, whatever it is called."""
+"""Read one volume from a NIfTI or MGH file or a DICOM series by what it holds, whatever it is called."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom, read_dicom
 
 __all__ = ["ScanFile", "read_scan_file"]
 
@@ -27,7 +28,8 @@ _GZIP = b"\x1f\x8b"
 _HEAD = 540  # bytes of the longest header, NIfTI-2
 _CHUNK = 1 << 16
 _MGH_FLAG = 28  # where an MGH header says (int16) whether it tells the orientation
-_CONVERT = "Convert it to NIfTI (for DICOM, `dcm2niix`)"
+_CONVERT = "Convert it to NIfTI"
+_ONE_FILE = "Save it as one NIfTI file: `nibabel.save(nibabel.load('a.hdr'), 'a.nii.gz')`"
 _AGAIN = "Copy or convert it again from its source"
 _ONE_VOLUME = (
     "Save one as a file (`fslroi scan.nii.gz volume.nii.gz 0 1`, or nibabel's `scan.slicer[..., 0]`): of echoes or "
@@ -56,8 +58,8 @@ class ScanFile:
 def read_scan_file(path: Path) -> ScanFile:
     """Read a volume.
 
-    NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say; for pairs (Analyze and
-    NIfTI) either file may be named. Dimensions of length one after the third are dropped.
+    NIfTI-1, NIfTI-2 and MGH files may be compressed by gzip or not, whatever their names say; of a DICOM series any
+    file may be named. Dimensions of length one after the third are dropped.
 
     Args:
         path: the file.
@@ -65,8 +67,13 @@ def read_scan_file(path: Path) -> ScanFile:
     Raises:
         InputError: if it is missing, of another format, cut off or damaged, or holds no single volume of real numbers.
     """
+    if not path.is_file():
+        raise InputError("the file does not exist", path=path, fix="Give the path of a NIfTI, MGH or DICOM file")
+    if is_dicom(path):
+        series = read_dicom(path)
+        return ScanFile(image=nib.Nifti1Image(series.voxels, series.affine), voxels=series.voxels, oriented=True)
     try:
-        return _read_pair(path) if _is_pair(path) else _read_single(path)
+        return _read_single(path)
     except InputError:
         raise
     except _DAMAGED as error:
@@ -90,23 +97,6 @@ def _read_single(path: Path) -> ScanFile:
     return ScanFile(image=image, voxels=voxels, oriented=oriented)
 
 
-def _read_pair(path: Path) -> ScanFile:
-    header, body = _partner(path, ".hdr"), _partner(path, ".img")
-    if header is None or body is None:
-        what = f"it is one file of a pair, and its {'.hdr' if header is None else '.img'} file is not beside it"
-        raise InputError(what, path=path, fix="Put both files of the pair into one folder")
-    image: Any = nib.load(header, mmap=False)
-    _check_voxels(image, path)
-    try:
-        voxels = _voxels(image)
-    except _UNREADABLE as error:
-        with _stream(body) as stream:
-            raise _broken(error, image, stream, body) from error
-    # an Analyze header has no orientation; SPM wrote one into a .mat file
-    oriented = isinstance(image.header, nib.Nifti1Header) or _partner(path, ".mat") is not None
-    return ScanFile(image=image, voxels=voxels, oriented=oriented)
-
-
 @contextmanager
 def _stream(path: Path) -> Iterator[Any]:
     with path.open("rb") as plain:
@@ -125,26 +115,6 @@ def _head(stream: Any) -> bytes:
     return head
 
 
-def _is_pair(path: Path) -> bool:
-    if not path.is_file():
-        raise InputError("the file does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
-    with _stream(path) as stream:
-        head = _head(stream)
-    if head[344:347] == b"n+1" or head[4:7] == b"n+2":
-        return False
-    analyze = head[:4] in (struct.pack("<i", 348), struct.pack(">i", 348))
-    if analyze and len(head) < 348:
-        raise InputError("is cut off inside its header", path=path, fix=_AGAIN)
-    return analyze or head[4:7] == b"ni2" or path.name.lower().endswith((".img", ".img.gz"))
-
-
-def _partner(path: Path, suffix: str) -> Path | None:
-    """Return the file of the pair with that suffix, in upper or lower case, compressed or not."""
-    stem = path.name.lower().removesuffix(".gz").rsplit(".", 1)[0]
-    wanted = {f"{stem}{suffix}", f"{stem}{suffix}.gz"}
-    return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in wanted), None)
-
-
 def _kind(head: bytes, path: Path) -> type[SpatialImage]:
     if head[344:347] == b"n+1":
         return nib.Nifti1Image
@@ -157,8 +127,10 @@ def _kind(head: bytes, path: Path) -> type[SpatialImage]:
     if head.startswith(_PLACEHOLDERS):
         fix = "Fetch the file itself (`datalad get`, `git lfs pull`)"
         raise InputError("is the placeholder of a file that is not here", path=path, fix=fix)
-    if head[128:132] == b"DICM":
-        raise InputError("is DICOM, and no NIfTI or MGH image", path=path, fix="Convert its series with `dcm2niix`")
+    if head[:4] in (struct.pack("<i", 348), struct.pack(">i", 348)) or head[4:7] == b"ni2":
+        if len(head) < 348:
+            raise InputError("is cut off inside its header", path=path, fix=_AGAIN)
+        raise InputError("is the header of a pair of files (.hdr and .img)", path=path, fix=_ONE_FILE)
     raise InputError("is no NIfTI or MGH image", path=path, fix=_CONVERT)
 
 

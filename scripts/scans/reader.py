@@ -25,7 +25,7 @@ _FACTS = ("header_problems", "header_notes")
 
 
 class ScanReader(NibabelReader):
-    """Read NIfTI, MGH and Analyze images by what they hold, for `LoadImaged(reader=ScanReader, …)`.
+    """Read NIfTI and MGH images by what they hold, for `LoadImaged(reader=ScanReader, …)`.
 
     Whatever the files' format, the metadata are those of a NIfTI header, with the matrix that `header_affine` found as
     `affine` and `original_affine`: results get that matrix, which is nibabel's own where the header is sound. Two more

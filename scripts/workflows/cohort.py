@@ -68,7 +68,7 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
         linked.append({**row, "report": link})
     write_summary(folder / "summary.csv", linked)
     write_regions(folder / "regions.csv", linked)
-    write_index_page(folder / "index.html", linked)
+    write_index_page(folder / "index.html", linked, regions="regions.csv")
 
 
 def write_bids_description(output_dir: str, datalist: Sequence[Mapping[str, str]]) -> None:
@@ -130,13 +130,22 @@ class Cohort:
             write_cohort(self.results.output_dir, self.datalist, rows)
             _tell_table(rows)
         _tell_speed(rows, str(self.results.device))
+        self._tell_report(self.datalist, rows)
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
             raise InputError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
-                fix="The reasons stand above and in summary.csv.",
+                fix="The reasons stand above, in summary.csv and in index.html.",
             )
         return rows
+
+    def _tell_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Say where the page is to look at: that of the scan, or the list of them."""
+        page = Path(self.results.output_dir) / "index.html"
+        if len(items) == 1:
+            page = result_path(self.results.output_dir, items[0], "report", suffix=".html")
+        if page.is_file() and not (len(items) == 1 and rows[0]["status"] == "failed"):
+            logger.info("Report: %s", page)
 
     def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
         try:
@@ -152,10 +161,13 @@ class Cohort:
             if isinstance(first, ScanRefused):
                 row = write_refusal(self.results.output_dir, item, first)
             else:
-                row["reasons"] = [str(first) or type(first).__name__]
+                row["reasons"] = [_in_one_line(first)]
             if alone:
+                self._tell_report([item], [row])
                 raise
-            logger.error("%s: %s: %s", item["case"], status, first, exc_info=None if _expected(first) else error)
+            logger.error("%s: %s: %s", item["case"], status, "; ".join(row["reasons"]))
+            if not isinstance(first, InputError):
+                logger.debug("%s:", item["case"], exc_info=error)
             return row
 
     def _analyze(self, item: Mapping[str, str]) -> dict[str, Any]:
@@ -177,8 +189,14 @@ class Cohort:
         return result
 
 
-def _expected(error: BaseException) -> bool:
-    return isinstance(error, InputError)
+def _in_one_line(error: BaseException) -> str:
+    """Return what was wrong without line breaks, and without the folders of the file that it is about."""
+    if isinstance(error, InputError):
+        place = f"{Path(error.path).name}: " if error.path is not None else ""
+        text = f"{place}{error.what.rstrip('.')}. {error.fix or ''}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def _tell_device(device: str) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.data.inputs.files import files_of
 from scripts.errors import InputError
 from scripts.files import file_sha256
 from scripts.handlers.scan_result import ScanResult
 from scripts.results import remove_result, result_path
 from scripts.results.provenance import BUNDLE, bundle_version
+from scripts.scans.dicom import is_dicom, series_of
 from scripts.scans.notes import add_note, read_notes
 
 __all__ = ["finished_result", "with_checksums"]
@@ -91,9 +92,12 @@ def _differences(
 
 
 def _checksum(path: str) -> str:
-    """Return the SHA-256 of a scan's file, with that of its partner for a pair of header and voxels."""
+    """Return the SHA-256 of a scan's file, or of those of all files of a DICOM series one after the other."""
+    file = Path(path)
     try:
-        both = [file_sha256(file) for file in files_of(Path(path))]
+        if not is_dicom(file):
+            return file_sha256(file)
+        each = "".join(file_sha256(one) for one in series_of(file).files)
+        return hashlib.sha256(each.encode()).hexdigest()
     except OSError as error:
         raise InputError(f"the file cannot be read ({error.strerror})", path=path) from error
-    return " ".join(both)

@@ -23,7 +23,7 @@ def _parameters(network: torch.nn.Module) -> float:
     ("overlay", "low", "high"),
     [(None, 1.3, 1.6), ("network_monai", 1.3, 1.6), ("network_cross_attention", 1.3, 2.2), ("network_reference", 55, 65)],
 )
-def test_networks_have_their_size_and_rebuild_a_slice(root: Path, overlay: str | None, low: float, high: float) -> None:
+def test_networks_have_their_size_and_reconstruct_a_slice(root: Path, overlay: str | None, low: float, high: float) -> None:
     network = _network(root, *([overlay] if overlay else [])).eval()
     assert low < _parameters(network) < high, "million parameters"
     size = 32 if overlay == "network_reference" else 96

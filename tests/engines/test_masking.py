@@ -58,8 +58,8 @@ def test_the_loss_object_is_the_function_on_the_label(batch, target):
     loss, pred = MaskedPatchLoss(32, target=target), torch.randn(inputs.shape)
     expected = masked_patch_loss(pred, inputs, label[:, 1:], patch_size=32, target=target)
     assert torch.equal(loss(pred, label), expected)
-    rebuilt = loss.rebuild(pred, label)
-    assert torch.equal(rebuilt[label[:, 1:] == 0], inputs[label[:, 1:] == 0])
+    reconstructed = loss.reconstruct(pred, label)
+    assert torch.equal(reconstructed[label[:, 1:] == 0], inputs[label[:, 1:] == 0])
 
 
 def test_wrong_arguments_are_refused(batch):
@@ -90,4 +90,4 @@ def test_the_loss_falls_on_real_slices(data_dir: Path):
     inputs, label, _, kwargs = fixed({"image": held_out})
     with torch.no_grad():
         value, flat = loss(network(inputs, **kwargs), label), loss(torch.zeros_like(inputs), label)
-    assert value < 0.8 * flat, "a subject that was not trained on is rebuilt better than by the mean of each patch"
+    assert value < 0.8 * flat, "a subject that was not trained on is reconstructed better than by the mean of each patch"

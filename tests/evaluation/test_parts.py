@@ -12,7 +12,7 @@ from scripts.evaluation.case import read_case
 from scripts.evaluation.figures import chosen_panels
 from scripts.evaluation.rows import case_slices
 from scripts.evaluation.scores import Region, RunScores
-from scripts.metrics.best_dice import best_dice, greedy_dice
+from scripts.metrics.best_dice import best_dice
 from tests.handlers.test_anomaly_evaluation import arrays, evaluate, phantom, read_rows
 
 
@@ -24,22 +24,6 @@ def cases():
 def pooled(cases, channel=0):
     """All voxels of several cases."""
     return [np.concatenate([arrays(case, channel)[part].ravel() for case in cases]) for part in (0, 1)]
-
-
-@pytest.mark.parametrize("region", ["volume", "brain"])
-def test_the_greedy_search_is_that_of_all_voxels_together(cases, tmp_path, region):
-    evaluate(tmp_path, cases, best_dice_search="greedy", region=region)
-    scores, target = pooled(cases)
-    inside = np.concatenate([arrays(case)[2].ravel() for case in cases]) if region == "brain" else slice(None)
-    expected = greedy_dice(scores[inside], target[inside])
-    found = json.loads((tmp_path / "summary.json").read_text())
-    own = found["data_sets"]["lesions"]["anomaly_map"]["pooled"]
-    assert (own["best_dice"], own["best_threshold"]) == expected
-    assert found["best_dice_search"] == "greedy"
-    row = read_rows(tmp_path / "cases.csv")[0]
-    alone = arrays(cases[0])
-    inside = alone[2] if region == "brain" else np.ones_like(alone[2])
-    assert float(row["oracle_dice"]) == greedy_dice(alone[0][inside], alone[1][inside]).dice
 
 
 def test_several_sets_give_a_common_threshold_and_one_each(cases, tmp_path):

@@ -275,7 +275,6 @@ def test_missing_keys_are_named(tmp_path):
         ({"region": "head"}, r"`region` must be one of \['volume', 'brain'\], got 'head'"),
         ({"healthy_rates": (5,)}, r"`healthy_rates` must be in \(0, 1\), got \[5\]"),
         ({"panels": "some"}, "`panels` must be \"all\", \"best_median_worst\" or a number of cases, got 'some'"),
-        ({"best_dice_search": "fast"}, r"`best_dice_search` must be one of \['exact', 'greedy'\], got 'fast'"),
         ({"lesion_bins_ml": [1, 1]}, r"must be positive and rising, got \[1, 1\]"),
         ({"thresholds": {"anomaly_map": {"best_dice": None}}}, "`best_dice` of `anomaly_map` must be a finite number"),
         (

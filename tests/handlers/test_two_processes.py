@@ -38,7 +38,7 @@ def cases():
     return [*lesions, other, phantom("h", 9, dataset="IXI", lesion=False, label=False)]
 
 
-@pytest.mark.parametrize("options", [{"panels": "best_median_worst"}, {"best_dice_search": "greedy"}])
+@pytest.mark.parametrize("options", [{"panels": "best_median_worst"}])
 def test_tables_thresholds_and_pictures_are_those_of_one_process(cases, tmp_path, options):
     evaluate(tmp_path / "one", cases, **options)
     # Three cases for the first process and two for the second.

@@ -157,7 +157,7 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, s
     make(progress=progress)(images[:1], recorder(), masks[:1])
     slices = int((masks[0, 0] > 0).any(0).any(0).sum())
     error = capsys.readouterr().err
-    assert ("rebuilding slices" in error) is shown
+    assert ("reconstructing slices" in error) is shown
     assert (f"{3 * slices}/{3 * slices}" in error) is shown
 
 
@@ -205,7 +205,7 @@ def test_shapes_that_do_not_fit_are_refused(make, volumes, recorder):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_volumes_that_cannot_be_used_are_refused_before_any_is_rebuilt(make, volumes, recorder, value):
+def test_volumes_that_cannot_be_used_are_refused_before_any_is_reconstructed(make, volumes, recorder, value):
     images, masks = volumes
     network, bad = recorder(), images.clone()
     bad[1, 0, 8, 8, 5] = value

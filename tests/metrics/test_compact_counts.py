@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from scripts.metrics import score_counts as module
-from scripts.metrics.best_dice import GreedySearch, best_dice, greedy_dice, pooled_best_dice
+from scripts.metrics.best_dice import best_dice, pooled_best_dice
 from scripts.metrics.score_counts import ScoreCounts, compact_counts, count_around, counts_from_around, lesion_counts
 from scripts.metrics.voxel_scores import pooled_precision_recall, pooled_voxel_scores
 
@@ -90,14 +90,3 @@ def test_counts_of_other_lesion_scores_are_refused():
         counts_from_around(lesion_counts([0.5]), np.zeros(5, np.int64))
     with pytest.raises(ValueError, match="`scores` must be finite, got 1 NaN"):
         count_around(lesion_counts([0.5]), [np.nan])
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_greedy_search_step_by_step_is_greedy_dice(seed):
-    scores, target = voxels(seed)
-    search = GreedySearch(scores.max())
-    assert math.isnan(search.best.dice)
-    while not search.finished:
-        counts = [(int((scores[target] >= t).sum()), int((scores >= t).sum())) for t in search.candidates]
-        search.step(counts, num_positives=int(target.sum()))
-    assert search.best == greedy_dice(scores, target)

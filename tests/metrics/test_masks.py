@@ -148,13 +148,13 @@ def test_a_slice_scores_its_maximum_inside_the_brain():
 
 
 def test_reconstruction_error_is_apart_for_lesions_and_inside_the_brain():
-    image, rebuilt = np.zeros((4, 4, 2), np.float32), np.full((4, 4, 2), 0.25, np.float32)
+    image, reconstructed = np.zeros((4, 4, 2), np.float32), np.full((4, 4, 2), 0.25, np.float32)
     target, brain = np.zeros((4, 4, 2), bool), np.ones((4, 4, 2), bool)
     target[0, 0], brain[3] = True, False
     image[0, 0], image[3] = 0.75, 100
-    found = reconstruction_error(image, rebuilt, target, brain_mask=brain)
+    found = reconstruction_error(image, reconstructed, target, brain_mask=brain)
     assert found == (0.25, 0.5, 0.0625, 0.25)
-    healthy = reconstruction_error(image, rebuilt, np.zeros_like(target), brain_mask=brain)
+    healthy = reconstruction_error(image, reconstructed, np.zeros_like(target), brain_mask=brain)
     assert math.isnan(healthy.l1_error_anomalous)
     assert math.isnan(healthy.l2_error_anomalous)
 

@@ -1,4 +1,4 @@
-"""The decoder fills every level with its token, sees no masked pixel, and the whole network learns to rebuild."""
+"""The decoder fills every level with its token, sees no masked pixel, and the whole network learns to reconstruct."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.data.phantom import phantom_volume
 from scripts.engines import MaskedPatchLoss, MaskingPrepareBatch
 from scripts.errors import InputError
 from scripts.networks import Densify, HierarchicalDecoder, MaskedAutoencoder
-from scripts.ops import draw_patch_mask, resize_patch_mask
+from scripts.ops import resize_patch_mask, sample_patch_mask
 
 
 def make_autoencoder(seed: int = 0, **options) -> MaskedAutoencoder:
@@ -22,11 +22,11 @@ def make_autoencoder(seed: int = 0, **options) -> MaskedAutoencoder:
 
 
 def draw(num_slices, grid, seed=0):
-    return draw_patch_mask(num_slices, grid, 0.65, generator=torch.Generator().manual_seed(seed))
+    return sample_patch_mask(num_slices, grid, 0.65, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 64), (128, 160)])
-def test_any_multiple_of_the_stride_is_rebuilt_at_its_size(size):
+def test_any_multiple_of_the_stride_is_reconstructed_at_its_size(size):
     network = make_autoencoder()
     assert network.patch_size == 32
     slices = torch.rand(2, 1, *size)
@@ -44,7 +44,7 @@ def test_a_mask_of_another_grid_is_refused():
         make_autoencoder()(torch.rand(2, 1, 96, 96), draw(2, (6, 6)))
 
 
-def test_what_is_rebuilt_does_not_depend_on_masked_pixels():
+def test_what_is_reconstructed_does_not_depend_on_masked_pixels():
     network = make_autoencoder()
     slices, visible = torch.rand(3, 1, 96, 96), draw(3, (3, 3))
     hidden = ~resize_patch_mask(visible, (96, 96))[:, None]
@@ -92,7 +92,7 @@ def test_levels_that_do_not_agree_are_refused(strides, options, message):
 
 
 @pytest.mark.parametrize("target", ["per_patch", "plain"])
-def test_the_network_learns_to_rebuild_phantoms(target):
+def test_the_network_learns_to_reconstruct_phantoms(target):
     volume = torch.as_tensor(phantom_volume((64, 64, 16), seed=0)[0])
     slices = volume.permute(2, 0, 1)[4:12:2, None]
     network, loss = make_autoencoder(), MaskedPatchLoss(32, target=target)

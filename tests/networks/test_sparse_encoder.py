@@ -12,7 +12,7 @@ from torch import nn
 
 from scripts.errors import InputError
 from scripts.networks import SparseEncoder
-from scripts.ops import draw_patch_mask, resize_patch_mask
+from scripts.ops import resize_patch_mask, sample_patch_mask
 
 from .conftest import randomize
 
@@ -40,13 +40,13 @@ def masked_slices():
     """Slices [3, 1, 128, 64], a patch mask for patches of 32, and which pixels are masked."""
     generator = torch.Generator().manual_seed(1)
     slices = torch.randn(3, 1, 128, 64, generator=generator, dtype=torch.float64)
-    visible = draw_patch_mask(3, (4, 2), 0.65, generator=generator)
+    visible = sample_patch_mask(3, (4, 2), 0.65, generator=generator)
     return slices, visible
 
 
 def mask_for(encoder: SparseEncoder, slices: torch.Tensor) -> torch.Tensor:
     grid = [side // encoder.patch_size for side in slices.shape[-2:]]
-    return draw_patch_mask(len(slices), grid, 0.65, generator=torch.Generator().manual_seed(2))
+    return sample_patch_mask(len(slices), grid, 0.65, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.ops import draw_patch_mask, masked_patch_loss, patch_statistics, rebuild_slices, resize_patch_mask
+from scripts.ops import masked_patch_loss, patch_statistics, reconstruct_slices, resize_patch_mask, sample_patch_mask
 
 PATCH = 4
 
@@ -17,7 +17,7 @@ def case():
     """Prediction, slices and masked pixels, [2, 1, 8, 12], in float64."""
     generator = torch.Generator().manual_seed(0)
     pred, image = torch.randn(2, 2, 1, 8, 12, generator=generator, dtype=torch.float64)
-    visible = draw_patch_mask(2, (2, 3), 0.65, generator=generator)
+    visible = sample_patch_mask(2, (2, 3), 0.65, generator=generator)
     return pred, image, (~resize_patch_mask(visible, (8, 12)))[:, None].double()
 
 
@@ -84,13 +84,13 @@ def test_half_precision_is_compared_in_float32(case):
 
 
 @pytest.mark.parametrize("target", ["per_patch", "plain"])
-def test_a_perfect_prediction_rebuilds_the_slice(case, target):
+def test_a_perfect_prediction_reconstructs_the_slice(case, target):
     _, image, masked = case
     perfect = torch.from_numpy(normalised_oracle(image)) if target == "per_patch" else image
     wild = torch.where(masked > 0, perfect, 99.0)
-    rebuilt = rebuild_slices(wild, image, masked, patch_size=PATCH, target=target)
-    torch.testing.assert_close(rebuilt, image, rtol=1e-12, atol=1e-12)
-    assert torch.equal(rebuilt[masked == 0], image[masked == 0])
+    reconstructed = reconstruct_slices(wild, image, masked, patch_size=PATCH, target=target)
+    torch.testing.assert_close(reconstructed, image, rtol=1e-12, atol=1e-12)
+    assert torch.equal(reconstructed[masked == 0], image[masked == 0])
 
 
 def test_wrong_arguments_are_named(case):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.ops import draw_patch_mask, patch_grid, resize_patch_mask
+from scripts.ops import patch_grid, resize_patch_mask, sample_patch_mask
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -15,14 +15,14 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize(("grid", "ratio", "masked"), [((3, 3), 0.65, 6), ((6, 6), 0.65, 23), ((2, 5), 0.5, 5), ((1, 2), 0.4, 1)])
 def test_every_slice_has_exactly_the_nearest_whole_number_of_masked_patches(grid, ratio, masked):
-    visible = draw_patch_mask(40, grid, ratio, generator=seeded(0))
+    visible = sample_patch_mask(40, grid, ratio, generator=seeded(0))
     assert visible.shape == (40, *grid)
     assert visible.dtype == torch.bool
     assert (~visible).sum(dim=(1, 2)).tolist() == [masked] * 40
 
 
 def test_slices_are_masked_apart_and_every_patch_is_masked_as_often_as_the_others():
-    visible = draw_patch_mask(3000, (3, 3), 0.65, generator=seeded(1))
+    visible = sample_patch_mask(3000, (3, 3), 0.65, generator=seeded(1))
     assert len({tuple(mask.flatten().tolist()) for mask in visible}) == 84, "all 9-choose-3 masks turn up"
     share = (~visible).float().mean(dim=0)
     # the share of 3000 draws has a standard deviation of 0.0086 around 2/3
@@ -33,29 +33,29 @@ def test_the_draw_repeats_with_its_seed_whatever_the_global_one_and_for_fewer_sl
     draws = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        draws.append(draw_patch_mask(8, (3, 3), 0.65, generator=seeded(5)))
+        draws.append(sample_patch_mask(8, (3, 3), 0.65, generator=seeded(5)))
     assert torch.equal(*draws)
-    assert torch.equal(draw_patch_mask(3, (3, 3), 0.65, generator=seeded(5)), draws[0][:3])
-    assert not torch.equal(draw_patch_mask(8, (3, 3), 0.65, generator=seeded(6)), draws[0])
+    assert torch.equal(sample_patch_mask(3, (3, 3), 0.65, generator=seeded(5)), draws[0][:3])
+    assert not torch.equal(sample_patch_mask(8, (3, 3), 0.65, generator=seeded(6)), draws[0])
     before = torch.get_rng_state()
-    draw_patch_mask(8, (3, 3), 0.65, generator=seeded(5))
+    sample_patch_mask(8, (3, 3), 0.65, generator=seeded(5))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_nothing_is_masked_at_ratio_zero():
-    assert draw_patch_mask(2, (3, 3), 0.0).all()
+    assert sample_patch_mask(2, (3, 3), 0.0).all()
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0, 1.5])
 def test_a_ratio_out_of_range_is_refused(ratio):
     with pytest.raises(InputError, match=f"`mask_ratio` must be at least 0 and below 1, got {ratio}"):
-        draw_patch_mask(2, (3, 3), ratio)
+        sample_patch_mask(2, (3, 3), ratio)
 
 
 @pytest.mark.parametrize(("grid", "ratio"), [((1, 1), 0.65), ((3, 3), 0.99), ((3, 3), 0.01)])
 def test_a_ratio_that_masks_all_or_no_patches_is_refused(grid, ratio):
     with pytest.raises(InputError, match=rf"must leave a patch visible and mask one, got {ratio} of {grid[0]}×{grid[1]} patches"):
-        draw_patch_mask(2, grid, ratio)
+        sample_patch_mask(2, grid, ratio)
 
 
 def test_a_patch_becomes_a_square_of_positions():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.ops.simplex_noise import NoiseKind, draw_seed, make_noise, simplex_noise
+from scripts.ops.simplex_noise import NoiseKind, make_noise, sample_seed, simplex_noise
 
 
 def _library_field(shape, seed, octaves, persistence, frequency):
@@ -92,18 +92,18 @@ def test_simplex_draws_are_the_documented_fields():
     shared = make_noise("simplex", 2, 3, (8, 9), 5)
     per_slice = make_noise("simplex", 2, 3, (8, 9), 5, shared=False, octaves=2, persistence=0.5, frequency=8)
     torch.testing.assert_close(
-        shared[1, 0].double(), torch.from_numpy(simplex_noise((8, 9), draw_seed(5, 1))), atol=1e-6, rtol=0
+        shared[1, 0].double(), torch.from_numpy(simplex_noise((8, 9), sample_seed(5, 1))), atol=1e-6, rtol=0
     )
-    field = simplex_noise((8, 9), draw_seed(5, 1, 2), octaves=2, persistence=0.5, frequency=8)
+    field = simplex_noise((8, 9), sample_seed(5, 1, 2), octaves=2, persistence=0.5, frequency=8)
     assert torch.equal(per_slice[1, 2], torch.from_numpy(field).float())
 
 
-def test_draw_seeds_do_not_collide():
+def test_sample_seeds_do_not_collide():
     keys = [(seed, k) for seed in range(-20, 20) for k in range(20)]
-    seeds = {draw_seed(*key) for key in keys} | {draw_seed(*key, s) for key in keys for s in range(20)}
+    seeds = {sample_seed(*key) for key in keys} | {sample_seed(*key, s) for key in keys for s in range(20)}
     assert len(seeds) == 21 * len(keys)
     assert all(-(2**63) <= seed < 2**63 for seed in seeds)
-    assert draw_seed(-1, 0) != draw_seed(2**63 - 1, 0)
+    assert sample_seed(-1, 0) != sample_seed(2**63 - 1, 0)
 
 
 def test_gaussian_is_standard_normal():

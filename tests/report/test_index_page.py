@@ -36,7 +36,7 @@ def cohort(tmp_path_factory, scan_result, scan_volumes, read_page):
         {**refused, "report": "missing.html", "thumbnail": png(300), "seconds": {"total": 2.5}},
         {"case": "failed", "status": "failed", "reasons": [WICKED], "report": ""},
     ]
-    write_index_page(folder / "index.html", rows, title=f"Run {WICKED}")
+    write_index_page(folder / "index.html", rows, title=f"Run {WICKED}", regions="regions.csv")
     write_summary(folder / "summary.csv", rows)
     return folder, read_page(folder / "index.html")
 
@@ -62,7 +62,7 @@ def test_every_scan_has_a_row_with_values_to_sort_by(cohort):
 def test_links_lead_to_the_reports_and_only_there(cohort):
     page = cohort[1]
     links = [attributes["href"] for attributes, _ in page.named("a")]
-    assert links == ["summary.csv", "a%20b%25.html", "missing.html"]
+    assert links == ["summary.csv", "regions.csv", "a%20b%25.html", "missing.html"]
     assert all(not value.startswith("http") for value in links)
     assert len(page.named("img")) == 2
 

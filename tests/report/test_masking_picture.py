@@ -1,4 +1,4 @@
-"""The picture of pretraining shows input, visible patches and what was rebuilt, and replaces the one before."""
+"""The picture of pretraining shows input, visible patches and what was reconstructed, and replaces the one before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from ignite.engine import Engine
 
 from scripts.engines import MaskedPatchLoss
-from scripts.handlers.reconstruction_picture import RebuiltPicture
-from scripts.report.masking_picture import draw_rebuilt
+from scripts.handlers.reconstruction_picture import ReconstructionPicture
+from scripts.report.masking_picture import draw_reconstructed
 
 
 def cells(path, columns):
@@ -21,13 +21,13 @@ def cells(path, columns):
     return [[row[8:-8, left + 160 * c + 8 : left + 160 * (c + 1) - 8] for c in range(columns)] for row in rows]
 
 
-def test_rows_are_input_visible_and_rebuilt_with_the_patients_right_on_the_left(tmp_path):
-    image, masked, rebuilt = np.zeros((3, 2, 32, 32))
+def test_rows_are_input_visible_and_reconstructed_with_the_patients_right_on_the_left(tmp_path):
+    image, masked, reconstructed = np.zeros((3, 2, 32, 32))
     image[:, 16:] = 1.0  # bright on the right-hand side of the array: RAS, the patient's right
     masked[1] = 1.0
-    rebuilt[:] = image
-    rebuilt[1] = 0.0
-    draw_rebuilt(tmp_path / "a.png", image=image, masked=masked, rebuilt=rebuilt)
+    reconstructed[:] = image
+    reconstructed[1] = 0.0
+    draw_reconstructed(tmp_path / "a.png", image=image, masked=masked, reconstructed=reconstructed)
     seen = cells(tmp_path / "a.png", 2)
     width = seen[0][0].shape[1] // 2
     assert seen[0][0][:, : width - 8].min() > 0.9
@@ -42,7 +42,7 @@ def test_shapes_that_differ_are_refused(tmp_path):
     good = np.zeros((2, 8, 8))
     for shape in ((1, 8, 8), (2, 8), (0, 8, 8)):
         with pytest.raises(ValueError, match=r"must be slices \[N, H, W\] of one shape"):
-            draw_rebuilt(tmp_path / "a.png", image=good, masked=np.zeros(shape), rebuilt=good)
+            draw_reconstructed(tmp_path / "a.png", image=good, masked=np.zeros(shape), reconstructed=good)
     assert not list(tmp_path.iterdir())
 
 
@@ -52,13 +52,13 @@ def test_the_handler_draws_in_every_run_of_the_evaluator_from_its_first_batch(tm
         return [{"image": label[:1], "label": label, "pred": torch.zeros(1, 64, 64)} for _ in range(3)]
 
     evaluator = Engine(step)
-    path = tmp_path / "out" / "rebuilt.png"
-    RebuiltPicture(path, MaskedPatchLoss(32, target="plain"), num_slices=5).attach(evaluator)
+    path = tmp_path / "out" / "reconstructed.png"
+    ReconstructionPicture(path, MaskedPatchLoss(32, target="plain"), num_slices=5).attach(evaluator)
     for _ in range(2):
         path.unlink(missing_ok=True)
         evaluator.state.iteration = 0  # as MONAI's evaluator does
         evaluator.run([0.5, 0.9], max_epochs=1)
         evaluator.state.max_epochs = None
-        assert [file.name for file in path.parent.iterdir()] == ["rebuilt.png"]
+        assert [file.name for file in path.parent.iterdir()] == ["reconstructed.png"]
     with pytest.raises(ValueError, match="`num_slices` must be at least 1, got 0"):
-        RebuiltPicture(path, MaskedPatchLoss(32), num_slices=0)
+        ReconstructionPicture(path, MaskedPatchLoss(32), num_slices=0)

@@ -100,3 +100,10 @@ def test_an_empty_brain_still_has_a_picture():
     display = display_volumes(volumes, np.eye(4))
     assert pixels(draw_mosaic(display)).std() > 0  # the letters and the colour bar
     assert pixels(draw_thumbnail(display)).max() == 0
+
+
+def test_each_voxel_of_a_slice_has_a_pixel(display):
+    wide = DisplayVolumes({name: np.repeat(volume, 6, axis=0) for name, volume in display.volumes.items()}, display.affine @ np.diag([1 / 6, 1, 1, 1]))
+    columns = wide.volumes["image"].shape[0]
+    assert columns > 110 * 1.5
+    assert pixels(draw_mosaic(wide, num_slices=1, columns=1)).shape[1] >= columns * (1 + 0.7 / 1.5) - 1  # a part of a pixel

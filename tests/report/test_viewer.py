@@ -150,3 +150,14 @@ def test_niivue_is_the_published_file_with_its_licence():
     sha256 = hashlib.sha256(asset("niivue/niivue.umd.js").encode()).hexdigest()
     assert re.search(r"sha256 `([0-9a-f]{64})`", asset("niivue/README.md")).group(1) == sha256
     assert "Copyright (c) 2021, Niivue" in asset("niivue/LICENSE")
+
+
+def test_thick_slices_keep_their_pixels_and_open_in_the_view_that_shows_them_whole():
+    volumes = {"image": np.ones((200, 200, 12)), "anomaly_map": np.zeros((200, 200, 12))}
+    thick, thin = (display_volumes(volumes, np.diag([0.5, 0.5, z, 1])) for z in (5, 1))
+    np.testing.assert_allclose(thick.spacing_mm, [0.5, 0.5, 5])
+    np.testing.assert_allclose(thin.spacing_mm, [1, 1, 1])
+    assert make_viewer(thick).settings["thickSlices"] == "axial"
+    assert make_viewer(thin).settings["thickSlices"] is None
+    turned_scan = display_volumes({name: volume.T for name, volume in volumes.items()}, np.diag([5, 0.5, 0.5, 1]))
+    assert make_viewer(turned_scan).settings["thickSlices"] == "sagittal"

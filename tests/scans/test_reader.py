@@ -48,9 +48,6 @@ FORMATS = {
     "mgh": lambda folder: save(folder / "a.mgh", kind=nib.MGHImage),
     "mgh named mgz": lambda folder: save(folder / "a.mgh", kind=nib.MGHImage, named="b.mgz"),
     "mgz named nii": lambda folder: save(folder / "a.mgz", kind=nib.MGHImage, named="b.nii.gz"),
-    "img of a pair": lambda folder: save(folder / "a.img", kind=nib.Nifti1Pair),
-    "hdr of a pair": lambda folder: save(folder / "a.img", kind=nib.Nifti1Pair).with_suffix(".hdr"),
-    "analyze of spm": lambda folder: save(folder / "a.img", kind=nib.Spm99AnalyzeImage),
     "4D with one volume": lambda folder: save(folder / "a.nii.gz", voxels=VOXELS[..., None]),
     "5D with one volume": lambda folder: save(folder / "a.nii.gz", voxels=VOXELS[..., None, None]),
     "big endian": lambda folder: as_big_endian(folder / "a.nii.gz"),
@@ -135,10 +132,10 @@ BROKEN = {
     "sum.nii.gz": (lambda c: flipped(c, -6), r"is damaged \(CRC check failed"),
     "type.nii": (lambda c: flipped(gzip.decompress(c), 71), r"cannot be read \(data code -252 not recognized"),
     "text.nii": (lambda c: b"patient 7, second visit", r"is no NIfTI or MGH image\. Convert it to NIfTI"),
-    "dicom.nii": (lambda c: bytes(128) + b"DICM", "is DICOM, and no NIfTI or MGH image.*dcm2niix"),
+    "dicom.nii": (lambda c: bytes(128) + b"DICM", "is DICOM, but no image of a series"),
     "pointer.nii.gz": (lambda c: b"/annex/objects/MD5E-s1--0.nii.gz\n", "is the placeholder of a file that is not here"),
     "empty.nii.gz": (lambda c: b"", r"is empty \(0 bytes\)"),
-    "lonely.img": (lambda c: bytes(100), r"it is one file of a pair, and its \.hdr file is not beside it"),
+    "voxels.img": (lambda c: bytes(600), r"is no NIfTI or MGH image\. Convert it to NIfTI"),
 }
 
 

@@ -176,9 +176,11 @@ def test_mgh_without_orientation_is_a_guess(tmp_path):
     assert problems == "the header does not tell the orientation; its voxel axes were taken as LSP, which is a guess"
 
 
-def test_analyze_without_spms_matrix_is_a_guess(tmp_path):
-    nib.save(nib.AnalyzeImage(VOXELS.astype(np.float32), None), tmp_path / "a.img")
-    assert "does not tell the orientation" in read(tmp_path / "a.hdr")[1]
+@pytest.mark.parametrize("kind", [nib.AnalyzeImage, nib.Nifti1Pair])
+def test_a_pair_of_files_is_refused_with_the_way_to_make_it_one(tmp_path, kind):
+    nib.save(kind(VOXELS.astype(np.float32), None), tmp_path / "a.img")
+    with pytest.raises(InputError, match=r"a\.hdr: is the header of a pair of files \(\.hdr and \.img\)\. Save it as one NIfTI"):
+        read(tmp_path / "a.hdr")
 
 
 def test_a_header_is_not_changed_by_looking(write):

@@ -24,7 +24,7 @@ from tools.ablation import run as tool
 from tools.ablation.cache import AblationCache
 from tools.ablation.cases import AblationCase, load_cases
 from tools.ablation.grid import Grid, read_grid
-from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.rows import score_map
 from tools.ablation.settings import POPULATION_KEYS, Setting, bundle_parser
 
@@ -50,7 +50,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "grid.yaml").write_text(yaml.safe_dump(GRID, sort_keys=False))
     torch.manual_seed(0)
     network = bundle_parser(str(folder / "tiny.yaml")).get_parsed_content("network_def")
-    for parameter in network.parameters():  # the last layer starts at zero, and every rebuild would be the same
+    for parameter in network.parameters():  # the last layer starts at zero, and every reconstruct would be the same
         torch.nn.init.normal_(parameter, std=0.1)
     torch.save(network.state_dict(), folder / "model.pt")
     return {
@@ -90,10 +90,10 @@ def case(paths: dict[str, str]) -> AblationCase:
     return load_cases(parser, ["Brats21"], dataset_dir=paths["dataset_dir"], **chosen)[0]
 
 
-def _rebuilder(paths: dict[str, str], settings: list[Setting], cache_dir: Path | str) -> Rebuilder:
-    rebuilder = Rebuilder(AblationCache(cache_dir), overlays=[paths["overlay"]], progress=False)
-    rebuilder.plan(settings)
-    return rebuilder
+def _reconstructor(paths: dict[str, str], settings: list[Setting], cache_dir: Path | str) -> Reconstructor:
+    reconstructor = Reconstructor(AblationCache(cache_dir), overlays=[paths["overlay"]], progress=False)
+    reconstructor.plan(settings)
+    return reconstructor
 
 
 def _named(grid: Grid, name: str) -> Setting:
@@ -136,7 +136,7 @@ def test_markdown_tells_the_base_the_command_and_what_failed(written: Path, path
 def test_second_run_gives_the_same_table_without_network_or_maps(
     written: Path, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it rebuilt slices again"))
+    monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it reconstructed slices again"))
     refused = []  # what cannot be computed is tried again
     monkeypatch.setattr(
         "tools.ablation.rows.score_map",
@@ -165,8 +165,8 @@ def test_a_row_is_what_the_inferer_gives(
     )
     volume, brain = (tensor.permute(1, 2, 0)[None, None] for tensor in (case.image, case.brain_mask))
     expected = inferer(volume, network, brain)[0, 0].permute(2, 0, 1)
-    rebuilder = _rebuilder(paths, grid.settings, paths["cache_dir"])
-    found = score_map(case, rebuilder.load(setting, case), setting, Polarity.DARK)
+    reconstructor = _reconstructor(paths, grid.settings, paths["cache_dir"])
+    found = score_map(case, reconstructor.load(setting, case), setting, Polarity.DARK)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # float32; other batches in the convolutions
     row = next(r for r in csv.DictReader((written / "cases.csv").open()) if r["setting"] == name)
     assert float(row["auprc"]) == pytest.approx(voxel_scores(found.numpy(), case.label.numpy()).auprc, abs=1e-9)
@@ -176,9 +176,9 @@ def test_a_row_is_what_the_inferer_gives(
 def test_first_draws_of_more_and_draws_of_a_mixture_are_those_of_their_own_run(
     written: Path, paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path
 ) -> None:
-    shared = _rebuilder(paths, grid.settings, paths["cache_dir"])
+    shared = _reconstructor(paths, grid.settings, paths["cache_dir"])
     for name in ("num_samples=2", "timestep=300+500"):
-        alone = _rebuilder(paths, [_named(grid, name)], tmp_path / name)
+        alone = _reconstructor(paths, [_named(grid, name)], tmp_path / name)
         assert alone.make_missing([case]) == _named(grid, name).values["num_samples"]
         expected, found = (r.load(_named(grid, name), case) for r in (alone, shared))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # as above
@@ -188,16 +188,16 @@ def test_first_draws_of_more_and_draws_of_a_mixture_are_those_of_their_own_run(
 
 
 def test_a_file_that_was_cut_short_is_made_again(paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path) -> None:
-    rebuilder = _rebuilder(paths, [grid.base], tmp_path)
-    rebuilder.make_missing([case])
-    before = rebuilder.load(grid.base, case)
+    reconstructor = _reconstructor(paths, [grid.base], tmp_path)
+    reconstructor.make_missing([case])
+    before = reconstructor.load(grid.base, case)
     (file,) = tmp_path.rglob("*.npy")
     file.write_bytes(file.read_bytes()[:-1000])
     (file.parent / f".1_{file.name}").write_bytes(b"what a killed run leaves")
-    assert rebuilder.cache.num_draws(rebuilder.source(grid.base), case) == 0
-    assert rebuilder.make_missing([case]) == 4
-    assert torch.equal(rebuilder.load(grid.base, case), before)
-    assert rebuilder.make_missing([case]) == 0
+    assert reconstructor.cache.num_draws(reconstructor.source(grid.base), case) == 0
+    assert reconstructor.make_missing([case]) == 4
+    assert torch.equal(reconstructor.load(grid.base, case), before)
+    assert reconstructor.make_missing([case]) == 0
 
 
 def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
@@ -209,11 +209,11 @@ def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
         {"timestep": 499}, {"seed": 1}, {"noise": "gaussian"}, {"shared_noise": False}, {"noise_options": {"octaves": 3}},
         {"checkpoint": str(tmp_path / "other.pt")}, {"autocast_dtype": "bfloat16"},
     ]  # fmt: skip
-    rebuilder = _rebuilder(paths, [grid.base], tmp_path)
-    keys = {rebuilder.source(Setting("", {**grid.base.values, **change})) for change in changes}
-    assert len(keys | {rebuilder.source(grid.base)}) == len(changes) + 1
+    reconstructor = _reconstructor(paths, [grid.base], tmp_path)
+    keys = {reconstructor.source(Setting("", {**grid.base.values, **change})) for change in changes}
+    assert len(keys | {reconstructor.source(grid.base)}) == len(changes) + 1
     same = Setting("", {**grid.base.values, "num_samples": 9, "score": "whitened", "median_size": 7})
-    assert rebuilder.source(same) == rebuilder.source(grid.base)
+    assert reconstructor.source(same) == reconstructor.source(grid.base)
     brighter = AblationCase("Brats21", case.case, case.image * 1.01, case.brain_mask, case.label, case.voxel_ml)
     assert brighter.digest != case.digest
 
@@ -236,7 +236,7 @@ def test_healthy_volume_lies_at_or_above_the_threshold(written: Path, paths: dic
     chosen = {"split": "val", "modality": "t1", "labelled": False, "limit": 1, "progress": False}
     healthy = load_cases(parser, ["IXI"], dataset_dir=paths["dataset_dir"], **chosen)[0]
     assert healthy.voxel_ml == pytest.approx(0.008)  # 2 mm
-    draws = _rebuilder(paths, grid.settings, paths["cache_dir"]).load(grid.base, healthy)
+    draws = _reconstructor(paths, grid.settings, paths["cache_dir"]).load(grid.base, healthy)
     found = score_map(healthy, draws, grid.base, Polarity.DARK).numpy()
     expected = float((found >= np.float32(_rows(written)["base"]["threshold"])).sum()) * 0.008
     lines = list(csv.DictReader((written / "cases.csv").open()))

@@ -19,7 +19,7 @@ from tools.ablation import run as tool
 from tools.ablation.cache import AblationCache
 from tools.ablation.cases import AblationCase
 from tools.ablation.grid import Grid
-from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.rows import RowMaker, score_map
 from tools.ablation.settings import Setting
 
@@ -37,20 +37,20 @@ def test_a_population_belongs_to_the_weights_and_is_part_of_a_row(
     save_population(population_path(tmp_path, "t1"), PopulationFile(statistics, torch.eye(4), about))
     (tmp_path / "folder.yaml").write_text(yaml.safe_dump({"model_dir": str(tmp_path)}))
     overlays = [paths["overlay"], str(tmp_path / "folder.yaml")]
-    rebuilder = Rebuilder(AblationCache(paths["cache_dir"]), overlays=overlays, progress=False)
+    reconstructor = Reconstructor(AblationCache(paths["cache_dir"]), overlays=overlays, progress=False)
     changes = {"population": True, "population_components": 2}
     with_population, without = (Setting("", {**grid.base.values, **each}) for each in (changes, {}))
-    rebuilder.plan([with_population, without])
-    assert rebuilder.population(without, case) is None
-    found = rebuilder.population(with_population, case)
+    reconstructor.plan([with_population, without])
+    assert reconstructor.population(without, case) is None
+    found = reconstructor.population(with_population, case)
     torch.testing.assert_close(found.std, statistics.std, atol=1e-4, rtol=0)  # half precision
     assert len(found.components) == 2
-    rebuilder.make_missing([case])
-    draws = rebuilder.load(with_population, case)
+    reconstructor.make_missing([case])
+    draws = reconstructor.load(with_population, case)
     maps = [score_map(case, draws, setting, Polarity.DARK, found) for setting in (with_population, without)]
     assert not torch.allclose(maps[0], maps[1])
-    options = {"load": rebuilder.load, "source": rebuilder.source, "cache": rebuilder.cache, "polarity": Polarity.DARK}
-    makers = [RowMaker([case], [], **options, population=how) for how in (rebuilder.population, lambda *_: None)]
+    options = {"load": reconstructor.load, "source": reconstructor.source, "cache": reconstructor.cache, "polarity": Polarity.DARK}
+    makers = [RowMaker([case], [], **options, population=how) for how in (reconstructor.population, lambda *_: None)]
     assert makers[0].key(with_population) != makers[1].key(with_population)
 
 

@@ -89,7 +89,7 @@ def test_parts_of_a_volume_add_up_to_the_whole(results: dict) -> None:
     # One run, so that the medians are its own figures; the rest is rounding of a sum.
     assert sum(seconds.values()) == pytest.approx(whole, rel=1e-6)
     assert min(seconds.values()) > 0
-    assert seconds["rebuilds"] > seconds["encode"]  # four passes of the U-Net against one of the small encoder
+    assert seconds["reconstructions"] > seconds["encode"]  # four passes of the U-Net against one of the small encoder
     assert volume["working_grid"] == [32, 32, 4]
     assert volume["input_shape"] == [10, 10, 10]
     assert volume["forward_passes"] == 4 * volume["slices_with_brain"] > 0

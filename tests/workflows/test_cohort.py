@@ -62,10 +62,14 @@ def test_a_bad_scan_does_not_stop_the_others(infer, scans: Path, tmp_path: Path,
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert [rows[name]["status"] for name in ("s1_t1", "s2_t1", "s3_t1")] == ["ok", "failed", "ok"]
     assert "constant" in rows["s2_t1"]["reasons"]
+    assert str(tmp_path) not in rows["s2_t1"]["reasons"]
+    assert (out / "regions.csv").read_text().startswith("case,modality,rank,place")
     page = (out / "index.html").read_text()
     assert "s1_t1/report.html" in page
     assert "s2_t1" in page
-    assert "3 scans: 2 ok, 1 failed" in capfd.readouterr().err
+    log = capfd.readouterr().err
+    assert "3 scans: 2 ok, 1 failed" in log
+    assert log.strip().splitlines()[-1].endswith(f"Report: {out / 'index.html'}")
 
 
 def test_the_command_ends_with_the_count_and_status_one(
@@ -76,7 +80,9 @@ def test_the_command_ends_with_the_count_and_status_one(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: 1 of 3 scans have no anomaly map: s2_t1")
-    assert "Traceback" not in done.stderr
+    for noise in ("Traceback", "FutureWarning", "step/s", "scan/s", "it/s"):
+        assert noise not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "s2_t1: failed: " in line]) == 1
 
 
 def test_finished_scans_are_skipped_unless_told_otherwise(

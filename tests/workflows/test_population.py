@@ -40,3 +40,12 @@ def test_inference_uses_the_population_of_its_own_weights(root: Path, tree: Path
         monai.bundle.run(config_file=config, output_dir=str(tmp_path / name), **shared, **chosen)
         maps.append(nib.load(next((tmp_path / name).rglob("*anomaly_map.nii.gz"))).get_fdata())
     assert np.abs(maps[0] - maps[1]).max() > 0.1 * maps[1].max()
+
+
+def test_too_few_subjects_are_refused_before_any_work(root: Path, tree: Path, models: Path) -> None:
+    options = {**FAST, "model_dir": models, "datasets": "['IXI']", "limit": 3, "fitted_components": 2}
+    done = run_command(root, config_file=CONFIGS, dataset_dir=tree, **options)
+    assert done.returncode != 0
+    assert "`num_components` must be from 0 to 1 for 3 subjects, got 2" in done.stderr
+    assert "33%" not in done.stderr
+    assert not (models / "population_t1.pt").exists()

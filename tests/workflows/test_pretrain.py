@@ -54,9 +54,9 @@ def test_pretraining_leaves_the_best_encoder_a_checkpoint_curves_and_a_picture(p
     assert set(checkpoint) == {"network", "optimizer", "lr_scheduler", "best", "trainer"}
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert {"train_loss", "val_masked_patch_loss"} <= set(events.Tags()["scalars"])
-    assert matplotlib.image.imread(folder / "rebuilt.png").std() > 0.05
+    assert matplotlib.image.imread(folder / "reconstructed.png").std() > 0.05
     assert "pretraining" in done.stderr, "a progress bar is shown"
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "encoder.pt", "rebuilt.png", "tensorboard"]
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "encoder.pt", "reconstructed.png", "tensorboard"]
 
 
 def test_resuming_goes_on_where_the_run_stopped(root: Path, tree: Path, pretrained: Pretrained, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_two_processes_pretrain_one_encoder(root: Path, tree: Path, tmp_path: Pa
     assert values[0] == values[1], "both processes must see the same validation"
     names = torch.load(tmp_path / "encoder.pt", weights_only=True)
     assert "conv1.weight" in names
-    assert (tmp_path / "rebuilt.png").is_file()
+    assert (tmp_path / "reconstructed.png").is_file()
 
 
 @pytest.mark.parametrize(

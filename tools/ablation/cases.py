@@ -42,7 +42,7 @@ class AblationCase:
 
     @property
     def slices_with_brain(self) -> int:
-        """Number of slices that are rebuilt."""
+        """Number of slices that are reconstructed."""
         return int(self.brain_mask.flatten(1).any(dim=1).sum())
 
     @cached_property

@@ -14,7 +14,7 @@ from scripts.inferers.population_files import PopulationFile, read_population, s
 from scripts.ops import PopulationFit, PopulationStatistics, population
 from tools.ablation.cache import AblationCache, digest_of
 from tools.ablation.cases import AblationCase
-from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.settings import FIT_KEYS, POPULATION_KEYS, Setting
 
 __all__ = ["PopulationMaker"]
@@ -30,7 +30,7 @@ class PopulationMaker:
     beside the weights.
 
     Args:
-        rebuilder: of the reconstructions.
+        reconstructor: of the reconstructions.
         cache: keeps reconstructions and statistics.
         subjects: returns the training subjects of a data set, the first so many or all, one after the other.
         listed: returns what tells whether they are the same as before, without reading them.
@@ -38,26 +38,26 @@ class PopulationMaker:
 
     def __init__(
         self,
-        rebuilder: Rebuilder,
+        reconstructor: Reconstructor,
         cache: AblationCache,
         *,
         subjects: Callable[[str, int | None], Iterable[AblationCase]],
         listed: Callable[[str, int | None], Any],
     ) -> None:
-        self.rebuilder, self.cache, self.subjects, self.listed = rebuilder, cache, subjects, listed
+        self.reconstructor, self.cache, self.subjects, self.listed = reconstructor, cache, subjects, listed
         self._known: dict[str, PopulationStatistics] = {}
         self._fit: tuple[str, PopulationFit] | None = None  # the last one, for other settings of the same subjects
 
     def __call__(self, setting: Setting, case: AblationCase) -> PopulationStatistics | None:
         """Return the statistics of a setting on the grid of a case, None where it uses none."""
         if not setting.values["population"] or not setting.values["population_datasets"]:
-            return self.rebuilder.population(setting, case)
+            return self.reconstructor.population(setting, case)
         return self._measured(setting).leading(setting.values["population_components"])
 
     def _measured(self, setting: Setting) -> PopulationStatistics:
         names = setting.values["population_datasets"]
         subjects = {
-            "source": self.rebuilder.source(setting),
+            "source": self.reconstructor.source(setting),
             "num_samples": setting.values["population_samples"],
             "subjects": {name: self.listed(name, setting.values["population_limit"]) for name in names},
         }
@@ -88,7 +88,7 @@ class PopulationMaker:
             fewer = Setting(setting.name, {**setting.values, "num_samples": setting.values["population_samples"]})
             for name in setting.values["population_datasets"]:
                 for case in self.subjects(name, setting.values["population_limit"]):
-                    mean = self.rebuilder.reconstruct(fewer, case).mean(dim=0)
+                    mean = self.reconstructor.reconstruct(fewer, case).mean(dim=0)
                     fit.add(case.image - mean, case.brain_mask)
             logger.info("population of %s: %d subjects", ", ".join(setting.values["population_datasets"]), fit.count)
             self._fit = (key, fit)

@@ -20,7 +20,7 @@ from tools.ablation.cache import AblationCache, digest_of
 from tools.ablation.cases import AblationCase
 from tools.ablation.settings import RECONSTRUCTION_KEYS, Setting, bundle_parser
 
-__all__ = ["Rebuilder"]
+__all__ = ["Reconstructor"]
 
 logger = logging.getLogger(__name__)
 _NETWORK_KEYS = ("checkpoint", "network_config", "autocast_dtype")
@@ -35,7 +35,7 @@ class _Network:
     populations: PopulationFiles
 
 
-class Rebuilder:
+class Reconstructor:
     """Know which stored draws each setting is made of, and make those that are missing.
 
     A draw depends on network, noise, seed, timestep and its own number alone, so that the first k of K draws serve
@@ -144,7 +144,7 @@ class Rebuilder:
             "reconstructions: %d sets of draws, %d cases; %d to make", len(self._planned), len(cases), len(missing)
         )
         total = sum(setting.values["num_samples"] * case.slices_with_brain for _, setting, case in missing)
-        with tqdm(total=total, desc="rebuilding slices", unit="slice", disable=not self.progress) as bar:
+        with tqdm(total=total, desc="reconstructing slices", unit="slice", disable=not self.progress) as bar:
             for source, setting, case in missing:
                 about = self._about(setting, setting.values["timestep"])
                 self.cache.save(source, case, self._make(setting, case), about)

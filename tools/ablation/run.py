@@ -21,7 +21,7 @@ from tools.ablation.cases import AblationCase, check_split, load_cases, read_cas
 from tools.ablation.figures import draw_axes
 from tools.ablation.grid import read_grid
 from tools.ablation.populations import PopulationMaker
-from tools.ablation.reconstructions import Rebuilder
+from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.report import table_rows, write_report
 from tools.ablation.rows import RowMaker
 from tools.ablation.settings import bundle_parser
@@ -93,7 +93,7 @@ def ablation(
     for setting in settings.settings:
         setting.check(parser.get_parsed_content("scheduler"))
     cache = AblationCache(cache_dir or folder / "cache")
-    rebuilder = Rebuilder(
+    reconstructor = Reconstructor(
         cache,
         modality=modality,
         overlays=overlays,
@@ -101,7 +101,7 @@ def ablation(
         memory_budget_mb=memory_budget_mb,
         progress=shown,
     )
-    rebuilder.plan(settings.settings)
+    reconstructor.plan(settings.settings)
 
     def cases_of(names: list[str], *, labelled: bool) -> list[AblationCase]:
         chosen: dict[str, Any] = {"split": split, "modality": modality, "fold": fold, "limit": limit}
@@ -110,7 +110,7 @@ def ablation(
     lesion, normal = cases_of(_names(datasets), labelled=True), cases_of(_names(healthy), labelled=False)
     if not lesion:
         raise InputError("`datasets` must name at least one lesion set, got none")
-    rebuilder.make_missing([*lesion, *normal])
+    reconstructor.make_missing([*lesion, *normal])
 
     def subjects(name: str, count: int | None) -> Iterator[AblationCase]:
         items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
@@ -122,8 +122,8 @@ def ablation(
         return [(item["case"], Path(item["image"]).stat().st_size) for item in items]
 
     maker = RowMaker(
-        lesion, normal, load=rebuilder.load, source=rebuilder.source, cache=cache, polarity=polarity,
-        population=PopulationMaker(rebuilder, cache, subjects=subjects, listed=listed),
+        lesion, normal, load=reconstructor.load, source=reconstructor.source, cache=cache, polarity=polarity,
+        population=PopulationMaker(reconstructor, cache, subjects=subjects, listed=listed),
     )
     rows = maker.make(settings.settings, progress=shown)
     table = table_rows(settings, rows, num_bootstrap=num_bootstrap, healthy=normal)

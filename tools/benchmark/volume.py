@@ -36,7 +36,7 @@ _FIELD_OF_VIEW_MM = 192.0  # edge of the paper's crop
 _PARTS: dict[str, Callable[..., object]] = {
     "noise": make_noise,
     "encode": ConditionedUNet.encode,
-    "rebuilds": ConditionedUNet.forward,
+    "reconstructions": ConditionedUNet.forward,
     "mahalanobis_map": mahalanobis_map,
     "ssim": ssim_map,
     "median_and_erosion": postprocess,
@@ -103,7 +103,7 @@ class VolumePipeline:
         return self.inferer(data["image"][None], self.network, data["brain_mask"][None])[0]
 
     def warm_up(self, data: dict) -> None:
-        """Rebuild two slices from the middle, so that what is compiled or loaded on first use is there."""
+        """Reconstruct two slices from the middle, so that what is compiled or loaded on first use is there."""
         middle = data["image"].shape[-1] // 2
         part = slice(max(middle - 1, 0), middle + 1)
         self.infer({key: data[key][..., part] for key in ("image", "brain_mask")})

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom
 
 __all__ = [
     "case_names",
     "check_distinct",
     "check_file",
-    "files_of",
+    "holds_dicom_alone",
     "list_names",
     "one_of_each",
     "scan_stem",
@@ -25,8 +26,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".mgh.gz", ".hdr.gz", ".img.gz")
-_SECOND_OF_PAIR = (".img", ".img.gz")  # a folder's pairs are listed by their headers
+_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".mgh.gz")
 _NO_SCAN = re.compile(
     r"(^|.*[_.\-])((brain|lesion)?masks?|roi|[adm]?seg|probseg|segmentation|labels?|map|reconstruction|uncertainty)"
     r"|.*_desc-reconstruction_[A-Za-z0-9]+",
@@ -43,7 +43,7 @@ def scan_stem(path: Path) -> str:
 
 
 def check_file(path: Path, what: str = "scan") -> Path:
-    """Return `path` if it is a file with the name of an image.
+    """Return `path` if it is a file with the name of an image, or DICOM, which may have any name.
 
     Args:
         path: the file.
@@ -56,23 +56,12 @@ def check_file(path: Path, what: str = "scan") -> Path:
         fix = "Fetch it first (for a DataLad data set, `datalad get`)"
         raise InputError(f"the {what} is a link to a file that is not here", path=path, fix=fix)
     if not path.is_file():
-        raise InputError(f"the {what} does not exist", path=path, fix="Give the path of a NIfTI or MGH file")
-    if not _suffix(path):
-        others = ", ".join(_SUFFIXES[2:6])
+        raise InputError(f"the {what} does not exist", path=path, fix="Give the path of a NIfTI, MGH or DICOM file")
+    if not _suffix(path) and not is_dicom(path):
+        others = ", ".join(_SUFFIXES[2:4])
         what = f"the name must end in {' or '.join(_SUFFIXES[:2])} (or {others})"
-        raise InputError(what, path=path, fix="Convert it to NIfTI (for DICOM, `dcm2niix`)")
+        raise InputError(what, path=path, fix="Convert it to NIfTI")
     return path
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the files that a scan consists of: itself, and for one file of a pair the other one that is beside it."""
-    suffix = _suffix(path)
-    others = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
-    if suffix not in others:
-        return [path]
-    stem = path.name[: -len(suffix)]
-    beside = {f"{stem}{other}".lower() for other in (others[suffix], others[suffix].removesuffix(".gz"))}
-    return sorted([path, *(other for other in path.parent.iterdir() if other.name.lower() in beside)])
 
 
 def search_folder(root: Path) -> list[Path]:
@@ -87,7 +76,7 @@ def search_folder(root: Path) -> list[Path]:
     Raises:
         InputError: if there is no scan.
     """
-    found = sorted(path for path in _walk(root) if _suffix(path) and _suffix(path) not in _SECOND_OF_PAIR)
+    found = sorted(path for path in _walk(root) if _suffix(path))
     found = one_of_each(found)
     no_scans = [path for path in found if _is_no_scan(path, root)]
     absent = [path for path in found if not path.is_file()]
@@ -100,9 +89,15 @@ def search_folder(root: Path) -> list[Path]:
     scans = [path for path in found if path not in {*no_scans, *absent}]
     if not scans:
         more = f", only {len(found)} that are masks, results or not here" if found else ""
-        fix = f"Names must end in {', '.join(_SUFFIXES[:6])}"
+        fix = f"Names must end in {', '.join(_SUFFIXES[:4])}"
         raise InputError(f"the folder holds no NIfTI or MGH scan{more}", path=root, fix=fix)
     return scans
+
+
+def holds_dicom_alone(root: Path) -> bool:
+    """Return whether a folder holds DICOM, and no file with the name of another image format."""
+    found = _walk(root)
+    return not any(map(_suffix, found)) and any(map(is_dicom, found))
 
 
 def one_of_each(paths: Sequence[Path]) -> list[Path]:

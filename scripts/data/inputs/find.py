@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.data.inputs.bids import bids_items, is_bids
-from scripts.data.inputs.files import case_names, check_file, scan_stem, search_folder, telling_folders
+from scripts.data.inputs.dicom import dicom_items
+from scripts.data.inputs.files import (
+    case_names,
+    check_file,
+    holds_dicom_alone,
+    scan_stem,
+    search_folder,
+    telling_folders,
+)
 from scripts.data.inputs.modality import Modality, choose_modality, select_modality
 from scripts.data.inputs.table import csv_items
 from scripts.errors import InputError
+from scripts.scans.dicom import is_dicom
 
 __all__ = ["find_scans"]
 
@@ -26,17 +35,19 @@ def find_scans(
     brain_mask: Paths | None = None,
     t1: Paths | None = None,
     modality: str | None = None,
+    series: str | int | None = None,
     dataset: str = "input",
 ) -> list[Item]:
     """Return a datalist for scans named by a user.
 
     Args:
         scans: a NIfTI or MGH file, a folder (searched with its sub-folders; masks and results are left out), a BIDS
-            data set or one subject of it, a CSV with the column `img_path` (and `mask_path`, `img_name`), or a list of
-            these, which may be written as text in brackets.
+            data set or one subject of it, a folder of DICOM or one file of a series, a CSV with the column `img_path`
+            (and `mask_path`, `img_name`), or a list of these, which may be written as text in brackets.
         brain_mask: a mask for each scan, in the same order.
         t1: the T1-weighted scan of the same person for each T2-weighted one, in the same order; BIDS scans know theirs.
         modality: `t1` or `t2`, for scans whose name does not tell; of folders, CSVs and BIDS it selects the scans.
+        series: which DICOM series: its number, its UID or a part of its description.
         dataset: name under which the reports list the scans.
 
     Returns:
@@ -51,7 +62,7 @@ def find_scans(
     entries = _as_paths(scans)
     if not entries:
         raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")
-    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted)]
+    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted, series)]
     _check_named_once([item["image"] for item in items])
     items = _with_own_folders(items)
     for item, mask in _pair_up(items, _as_paths(brain_mask), "brain_mask", "brain mask"):
@@ -111,9 +122,13 @@ def _as_paths(entries: Paths | None) -> list[Path]:
     return [Path(name).expanduser() for name in names]
 
 
-def _expand(entry: Path, modality: Modality | None) -> list[Item]:
+def _expand(entry: Path, modality: Modality | None, series: str | int | None) -> list[Item]:
+    if entry.is_dir() and is_bids(entry):
+        return bids_items(entry, modality=modality)
+    if holds_dicom_alone(entry) if entry.is_dir() else is_dicom(entry):
+        return dicom_items(entry, modality=modality, series=series)
     if entry.is_dir():
-        return bids_items(entry, modality=modality) if is_bids(entry) else _folder_items(entry, modality)
+        return _folder_items(entry, modality)
     if entry.suffix.lower() == ".csv":
         return csv_items(entry, modality=modality)
     stem = scan_stem(check_file(entry))

@@ -12,7 +12,16 @@ from pathlib import Path
 from scripts.data.inputs.files import list_names, scan_stem
 from scripts.errors import InputError
 
-__all__ = ["BIDS_SUFFIXES", "Modality", "choose_modality", "contrast_agent_of", "modality_of", "select_modality"]
+__all__ = [
+    "BIDS_SUFFIXES",
+    "Hint",
+    "Modality",
+    "choose_modality",
+    "contrast_agent_of",
+    "modality_of",
+    "read_words",
+    "select_modality",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +69,7 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*|[0-9]+")  # inpla
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Hint:
+class Hint:
     """What a name says: a modality, `decisive` where the BIDS suffix says it, or another contrast; a contrast agent."""
 
     modality: Modality | None = None
@@ -97,8 +106,8 @@ def contrast_agent_of(path: str | Path) -> str | None:
     A name with "post" may tell of one. The names of subject and session in BIDS do not count, and folders only where
     the name of the file does not tell the modality.
     """
-    stem = scan_stem(Path(path))
-    return _read_name(Path(path)).agent or next((word for word in _words_of(stem) if word in _MAYBE_AGENT), None)
+    words = map(str.lower, _words_of(scan_stem(Path(path))))
+    return _read_name(Path(path)).agent or next((word for word in words if word in _MAYBE_AGENT), None)
 
 
 def choose_modality(path: str | Path, given: Modality | None) -> Modality:
@@ -162,51 +171,54 @@ def select_modality(paths: Sequence[Path], given: Modality | None, *, source: Pa
     return kept
 
 
-def _read_name(path: Path) -> _Hint:
+def _read_name(path: Path) -> Hint:
     stem = _DARK_FLUID.sub("darkfluid", scan_stem(path))
     suffix = _SUFFIXES.get(stem.rsplit("_", 1)[-1].lower()) if "_" in stem else None
-    whole, parts = _words_of(stem), _words_of(stem, split=True)
-    agent = _agent(stem, whole) or _agent(stem, parts)
-    flair = next((word for word in whole if word in _FLAIR), None)
-    if suffix is Modality.T2 and flair:  # unlike T2-weighted FLAIR, T1-weighted FLAIR looks like any other T1
-        return _Hint(other=flair)
-    if suffix:
-        return _Hint(modality=suffix, decisive=True, agent=agent)
-    folders = [[parent.name.lower()] for parent in path.absolute().parents]
-    hint = next((hint for hint in map(_judge, (whole, parts, *folders)) if hint), None)
-    hint = hint or _Hint(other=next((word for word in whole if word in _WEAK), None))
-    return replace(hint, agent=agent or hint.agent)
-
-
-def _words_of(stem: str, *, split: bool = False) -> list[str]:
-    """Return the words of a name in small letters, without those of subject and session in BIDS.
-
-    Args:
-        stem: the name.
-        split: whether to take words apart where a number or a capital letter tells to.
-    """
-    named = "_".join(part for part in stem.split("_") if not part.startswith(("sub-", "ses-")))
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", named) if word]
-    return [part.lower() for word in words for part in (_PARTS.findall(word) if split else [word])]
-
-
-def _agent(stem: str, words: Sequence[str]) -> str | None:
-    """Return what tells of a contrast agent."""
+    words = _words_of(stem)
+    said = read_words(words) or Hint()
     sign = _AGENT_SIGN.search(stem)
-    if sign:
-        return sign[0]
+    agent = sign[0] if sign else said.agent
+    flair = next((word for word in map(str.lower, words) if word in _FLAIR), None)
+    if suffix is Modality.T2 and flair:  # unlike T2-weighted FLAIR, T1-weighted FLAIR looks like any other T1
+        return Hint(other=flair)
+    if suffix:
+        return Hint(modality=suffix, decisive=True, agent=agent)
+    if not (said.modality or said.other):
+        folders = [[parent.name.lower()] for parent in path.absolute().parents]
+        weak = next((word for word in map(str.lower, words) if word in _WEAK), None)
+        said = next((hint for hint in map(_judge, folders) if hint), None) or Hint(other=weak)
+    return replace(said, agent=agent or said.agent)
+
+
+def read_words(words: Sequence[str]) -> Hint | None:
+    """Return what the words of a name or description say, as they stand or in parts; None if nothing."""
+    whole = [word.lower() for word in words]
+    parts = [part.lower() for word in words for part in _PARTS.findall(word)]
+    agent = _agent(whole) or _agent(parts)
+    hint = _judge(whole) or _judge(parts) or (Hint() if agent else None)
+    return replace(hint, agent=agent or hint.agent) if hint else None
+
+
+def _words_of(stem: str) -> list[str]:
+    """Return the words of a name, without those of subject and session in BIDS."""
+    named = "_".join(part for part in stem.split("_") if not part.startswith(("sub-", "ses-")))
+    return [word for word in re.split(r"[^A-Za-z0-9]+", named) if word]
+
+
+def _agent(words: Sequence[str]) -> str | None:
+    """Return which of the words, in small letters, tells of a contrast agent."""
     denied = bool(_NO_AGENT.intersection(words))
     return next((word for word in words if word in _AGENT and not (denied and word == "contrast")), None)
 
 
-def _judge(words: Sequence[str]) -> _Hint | None:
+def _judge(words: Sequence[str]) -> Hint | None:
     """Return what words say, None if nothing; both modalities at once are nothing."""
     other = next((word for word in words if word in _OTHER), None)
     if other:
-        return _Hint(other=other)
+        return Hint(other=other)
     named = {_WORDS[word] for word in words if word in _WORDS}
     agent = next((word for word in words if word in _AGENT_T1), None)
-    return _Hint(modality=named.pop(), agent=agent) if len(named) == 1 else None
+    return Hint(modality=named.pop(), agent=agent) if len(named) == 1 else None
 
 
 def _unknown(paths: Sequence[Path]) -> InputError:

@@ -26,6 +26,7 @@ def find_raw_cases(
     *,
     brain_mask: str | Path | Sequence[str | Path] | None = None,
     modality: str | None = None,
+    series: str | int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the cases of a folder, a BIDS data set, a CSV or a list of scans.
 
@@ -36,6 +37,7 @@ def find_raw_cases(
         scans: as for `find_scans`.
         brain_mask: a mask for each scan, as for `find_scans`.
         modality: take only this one.
+        series: which DICOM series, as for `find_scans`.
 
     Returns:
         A dict for each case: `case`, its name without modality; `subject` and `session` (empty where the name tells
@@ -45,7 +47,7 @@ def find_raw_cases(
     Raises:
         InputError: as `find_scans`, or if two cases get the same name.
     """
-    items = find_scans(scans, brain_mask=brain_mask, modality=modality)
+    items = find_scans(scans, brain_mask=brain_mask, modality=modality, series=series)
     given = [scans] if scans is None or isinstance(scans, str | Path) else scans
     tables = [Path(str(entry)) for entry in given if str(entry).lower().endswith(".csv")]
     wanted = None if modality is None else Modality(modality)

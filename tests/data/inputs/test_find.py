@@ -38,7 +38,7 @@ def test_a_file_becomes_one_item_of_text(make):
     ]
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII.GZ", ".mgz", ".MGH", ".hdr", ".img", ".img.gz"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII.GZ", ".mgz", ".MGH"])
 def test_every_format_loses_its_whole_suffix(make, suffix):
     path = make(f"a.b_t1{suffix}") / f"a.b_t1{suffix}"
     assert find_scans(path)[0]["case"] == "a.b_t1"
@@ -58,14 +58,14 @@ def test_the_home_folder_may_be_abbreviated(make, monkeypatch):
 
 def test_folders_are_searched_for_scans_only(make, caplog):
     folder = make(
-        "b_t1.nii.gz", "a/x_t1.nii", "a/T1.mgz", "a/pair_t1.hdr", "a/pair_t1.img", ".hidden/h_t1.nii", "._b_t1.nii.gz",
+        "b_t1.nii.gz", "a/x_t1.nii", "a/T1.mgz", ".hidden/h_t1.nii", "._b_t1.nii.gz",
         "notes.txt", "b_t1_brain_mask.nii.gz", "b_t1_seg.nii", "mask/c_t1.nii", "derivatives/f/c_t1.nii", "b_t1-dseg.nii",
         "out/b_t1/b_t1_anomaly_map.nii.gz", "out/b_t1/b_t1_reconstruction.nii.gz", "out/b_t1/b_t1_uncertainty.nii.gz",
     )  # fmt: skip
     with caplog.at_level(logging.INFO):
         items = find_scans(folder)
     assert [Path(item["image"]).relative_to(folder).as_posix() for item in items] == [
-        "a/T1.mgz", "a/pair_t1.hdr", "a/x_t1.nii", "b_t1.nii.gz",
+        "a/T1.mgz", "a/x_t1.nii", "b_t1.nii.gz",
     ]  # fmt: skip
     assert len(caplog.records) == 1
     assert "left out 8 file(s) that are no scans by name: b_t1-dseg.nii, b_t1_brain_mask.nii.gz, b_t1_seg.nii," in caplog.text
@@ -167,7 +167,7 @@ def test_masks_and_t1_scans_that_do_not_fit_are_refused(make, monkeypatch, optio
         (None, "no scan is named"),
         ("[]", "no scan is named"),
         ("none.nii", r"none\.nii: the scan does not exist"),
-        ("s.txt", r"s\.txt: the name must end in \.nii\.gz or \.nii \(or \.mgz, \.mgh, \.hdr, \.img\)"),
+        ("s.txt", r"s\.txt: the name must end in \.nii\.gz or \.nii \(or \.mgz, \.mgh\)"),
         (".nii", r"\.nii: the name must end in"),
         ("empty", "empty: the folder holds no NIfTI or MGH scan"),
         ("masks_only", "masks_only: the folder holds no NIfTI or MGH scan, only 1 that are masks, results or not here"),

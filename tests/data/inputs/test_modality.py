@@ -12,7 +12,7 @@ from scripts.errors import InputError
 
 T1_NAMES = [
     "sub-01_ses-1_acq-flair_T1w.nii.gz", "IXI002-Guys-0828-T1.nii.gz", "patient04_study1_T1W.nii.gz", "x_mprage.nii",
-    "BraTS-GLI-00000-000-t1n.nii.gz", "T1.mgz", "T1w_acpc_dc_restore_brain.nii.gz", "MP-RAGE_1.nii", "sub01T1w.hdr",
+    "BraTS-GLI-00000-000-t1n.nii.gz", "T1.mgz", "T1w_acpc_dc_restore_brain.nii.gz", "MP-RAGE_1.nii", "sub01T1w.mgh",
     "pd_patient_t1.nii.gz", "t1/scan.nii.gz", "T1w/deeper/scan.nii.gz", "t2/scan_t1.nii.gz", "t1/t1_and_t2.nii.gz",
 ]  # fmt: skip
 T2_NAMES = ["sub-12_inplaneT2.nii.gz", "sub-01_T2w.nii", "BraTS-GLI-00000-000-t2w.nii.gz", "t2.NII.GZ", "T2/a.nii", "t1/b_t2.nii"]

@@ -1,0 +1,147 @@
+"""The T1- and T2-weighted series of DICOM studies, as a datalist."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.data.inputs.dicom_contrast import contrast_of
+from scripts.data.inputs.modality import Hint, Modality
+from scripts.errors import InputError
+from scripts.scans.dicom import DicomSeries, find_series, series_of
+from scripts.scans.dicom.volume import check_modality
+
+__all__ = ["dicom_items"]
+
+logger = logging.getLogger(__name__)
+Item = dict[str, str]
+
+_FEWEST_SLICES = 10  # a whole brain has more, even in thick slices
+_NO_VOLUME = ("LOCALIZER", "PROJECTION IMAGE", "MOSAIC", "PHASE", "P")  # in the image type
+_SHORTEST_NAME = 3  # letters: shorter parts of names stand in many words
+_HOW = "Name one: --series followed by its number or a part of its description"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    series: DicomSeries
+    hint: Hint
+
+    @property
+    def study(self) -> str:
+        return self.series.text("StudyInstanceUID")
+
+    def is_meant(self, modality: Modality | None) -> bool:
+        """Whether it is a scan of the head as the network knows them, as far as the header says."""
+        kind = {str(part) for part in self.series.header.get("ImageType", None) or []}
+        usable = self.series.text("Modality") == "MR" and self.series.num_images >= _FEWEST_SLICES
+        wanted = self.hint.modality is not None and modality in (None, self.hint.modality)
+        return usable and wanted and not kind & set(_NO_VOLUME)
+
+    def __str__(self) -> str:
+        kind = self.hint.modality or self.hint.other or "contrast unknown"
+        told = f"{kind}, " if self.series.text("Modality") == "MR" else ""
+        name = f"{self.series.number or '?'} {self.series.description!r}"
+        return f"{name} ({self.series.text('Modality')}, {told}{self.series.num_images} images)"
+
+
+def dicom_items(source: Path, *, modality: Modality | None = None, series: str | int | None = None) -> list[Item]:
+    """Return the series of a DICOM folder as a datalist: a T1 and a T2 of each study at most.
+
+    Args:
+        source: the folder, searched with its sub-folders, or one file of a series.
+        modality: take only this one; for a series that is named, what it is.
+        series: its number, its UID, or a part of its description in any case. By default those whose header says that
+            they are T1- or T2-weighted without contrast agent, which have to be one of each in a study.
+
+    Returns:
+        Dicts as of `find_scans`: `image` is the first file of the series. Names are made of series number and
+        description, with a checksum of the study where there are several; patients' names are not used.
+
+    Raises:
+        InputError: if there is no such series, none is MR, several could be meant, or a header does not tell the
+            modality.
+    """
+    paths = [series_of(source)] if source.is_file() else find_series(source)
+    found = [_Found(series=one, hint=contrast_of(one)) for one in paths]
+    if not any(one.series.text("Modality") == "MR" for one in found) and found:
+        check_modality(found[0].series)
+    if series is not None or source.is_file():
+        chosen = _named(found, series, source)
+        kinds = {id(one): _modality(one, modality) for one in chosen}
+    else:
+        chosen = [one for one in found if one.is_meant(modality)]
+        kinds = {id(one): Modality(str(one.hint.modality)) for one in chosen}
+    if not chosen:
+        what = f"no series is {modality or 't1 or t2'} by its header; there are: {_listed(found)}"
+        raise InputError(what, path=source, fix=f"{_HOW}, and --modality")
+    _check_one_each(chosen, kinds, source)
+    others = [one for one in found if id(one) not in kinds]
+    if others:
+        logger.info("%s: left out %s", source, _listed(others))
+    several = len({one.study for one in chosen}) > 1
+    return [_item(one, kinds[id(one)], found, several=several) for one in chosen]
+
+
+def _named(found: Sequence[_Found], series: str | int | None, source: Path) -> list[_Found]:
+    if series is None:
+        return list(found)
+    word = str(series).strip()
+    exact = [one for one in found if word in (one.series.number, one.series.text("SeriesInstanceUID"))]
+    chosen = exact or [one for one in found if word.lower() in one.series.description.lower()]
+    if not chosen:
+        raise InputError(f"there is no DICOM series {word!r}; there are: {_listed(found)}", path=source, fix=_HOW)
+    return chosen
+
+
+def _modality(one: _Found, given: Modality | None) -> Modality:
+    check_modality(one.series)
+    if given is not None:
+        if one.hint.other or one.hint.modality not in (None, given):
+            said = one.hint.other or one.hint.modality
+            logger.warning("%s: taken as %s, although the header says %s.", one.series.files[0], given, said)
+        return given
+    if one.hint.modality is None:
+        said = f"says {one.hint.other}" if one.hint.other else "does not tell T1 or T2"
+        what = f"the header of series {one} {said}; only T1- and T2-weighted scans without contrast agent are supported"
+        fix = "Give --modality t1 or --modality t2 if that misleads"
+        raise InputError(what, path=one.series.files[0], fix=fix)
+    return one.hint.modality
+
+
+def _check_one_each(chosen: Sequence[_Found], kinds: dict[int, Modality], source: Path) -> None:
+    groups: dict[tuple[str, str], list[_Found]] = {}
+    for one in chosen:
+        groups.setdefault((one.study, kinds[id(one)]), []).append(one)
+    for (_, kind), members in groups.items():
+        if len(members) > 1:
+            what = f"{len(members)} series of one study could be the {kind} scan: {_listed(members)}"
+            raise InputError(what, path=source, fix=_HOW)
+
+
+def _item(one: _Found, kind: Modality, found: Sequence[_Found], *, several: bool) -> Item:
+    case = _name(one.series)
+    if several:
+        case = f"study-{hashlib.sha256(one.study.encode()).hexdigest()[:8]}_{case}"
+    item = {"image": str(one.series.files[0]), "case": case, "modality": str(kind), "folder": case, "stem": case}
+    partners = [other for other in found if other.study == one.study and other.is_meant(Modality.T1)]
+    if kind is Modality.T2 and len(partners) == 1:
+        item["t1"] = str(partners[0].series.files[0])
+    return item
+
+
+def _name(series: DicomSeries) -> str:
+    """Return a name for results of series number and description; the number alone where that holds patient data."""
+    private = [part for name in ("PatientName", "PatientID") for part in re.split(r"[\W_]+", series.text(name))]
+    plain = series.description.lower()
+    told = any(len(part) >= _SHORTEST_NAME and part.lower() in plain for part in private)
+    words = "" if told else re.sub(r"[^A-Za-z0-9.+-]+", "_", series.description).strip("_.")
+    return "_".join(part for part in (f"series-{series.number or '0'}", words) if part)
+
+
+def _listed(found: Sequence[_Found]) -> str:
+    return "; ".join(map(str, found)) or "none"

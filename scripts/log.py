@@ -1,0 +1,17 @@
+"""What the log of a command leaves out."""
+
+from __future__ import annotations
+
+import warnings
+
+__all__ = ["quiet_log"]
+
+
+def quiet_log() -> None:
+    """Leave warnings out of a command's log that its user can do nothing about; all others stay.
+
+    These are: MONAI's remark that a bundle's config is evaluated, about the config that came with the command, and
+    what monai-generative says of a PyTorch to come.
+    """
+    warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"generative\.")

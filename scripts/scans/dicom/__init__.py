@@ -1,0 +1,8 @@
+"""DICOM series as volumes, and results as DICOM objects that refer to them."""
+
+from __future__ import annotations
+
+from scripts.scans.dicom.series import DicomSeries, find_series, is_dicom, series_of
+from scripts.scans.dicom.volume import DicomVolume, read_dicom
+
+__all__ = ["DicomSeries", "DicomVolume", "find_series", "is_dicom", "read_dicom", "series_of"]
