@@ -38,6 +38,10 @@ def best_dice(scores: ArrayLike, target: ArrayLike) -> DicePoint:
 
     Raises:
         ValueError: when shapes differ, a score is not finite or the target is not binary.
+
+    Examples:
+        >>> best_dice([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1])
+        DicePoint(dice=1.0, threshold=0.8)
     """
     return pooled_best_dice(ScoreCounts.count(scores, target))
 

@@ -26,6 +26,10 @@ def conformal_p_value(score: float, healthy_scores: Sequence[float]) -> float:
 
     References:
         Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, doi:10.1007/b106715, section 2.2.
+
+    Examples:
+        >>> conformal_p_value(9.0, [1.0, 2.0, 3.0])
+        0.25
     """
     if not len(healthy_scores):
         raise ValueError("`healthy_scores` must hold at least one score, got none")

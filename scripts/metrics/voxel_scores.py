@@ -36,6 +36,10 @@ def voxel_scores(scores: ArrayLike, target: ArrayLike) -> VoxelScores:
 
     Raises:
         ValueError: when shapes differ, a score is not finite or the target is not binary.
+
+    Examples:
+        >>> voxel_scores([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1]).auprc
+        1.0
     """
     flat, lesion = checked_pair(scores, target)
     return _areas(lesion, flat, None)

@@ -31,6 +31,10 @@ def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
 
     Raises:
         InputError: unless both sides are multiples of `patch_size`.
+
+    Examples:
+        >>> patch_grid((96, 64), 32)
+        (3, 2)
     """
     height, width = (int(side) for side in size)
     if height < 1 or width < 1 or height % patch_size or width % patch_size:

@@ -23,6 +23,11 @@ def scan_score(anomaly_map: Tensor, brain_mask: Tensor, *, share: float = 0.01) 
 
     Raises:
         InputError: when the shapes differ, the mask is empty or `share` is out of range.
+
+    Examples:
+        >>> import torch
+        >>> scan_score(torch.arange(100.0), torch.ones(100), share=0.02)
+        98.5
     """
     if anomaly_map.shape != brain_mask.shape:
         shapes = f"{tuple(anomaly_map.shape)}, got {tuple(brain_mask.shape)}"

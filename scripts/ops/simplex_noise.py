@@ -77,6 +77,12 @@ def sample_seed(seed: int, *key: int) -> int:
 
     Raises:
         InputError: for a seed beyond 64 signed bits.
+
+    Examples:
+        >>> sample_seed(3141, 0) == sample_seed(3141, 0)
+        True
+        >>> sample_seed(3141, 0) == sample_seed(3141, 1)
+        False
     """
     _check_seed(seed)
     sequence = np.random.SeedSequence(int(seed) % 2**64, spawn_key=key)

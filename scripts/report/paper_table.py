@@ -35,7 +35,12 @@ _ESCAPES = {
 
 
 def latex_text(text: str) -> str:
-    """Return plain text as LaTeX."""
+    r"""Return plain text as LaTeX.
+
+    Examples:
+        >>> print(latex_text("5 %"))
+        5 \%
+    """
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 

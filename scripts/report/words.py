@@ -104,14 +104,24 @@ def scan_words(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show_number(value: Any, digits: int = 3) -> str:
-    """Return a number with `digits` decimals, or a dash where there is none."""
+    """Return a number with `digits` decimals, or a dash where there is none.
+
+    Examples:
+        >>> show_number(2.0, 1), show_number(float("nan"))
+        ('2.0', '–')
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
     return f"{value:.{digits}f}"
 
 
 def show_value(value: Any) -> str:
-    """Return any value of a result as short text: numbers with up to 5 digits, yes and no, lists with commas."""
+    """Return any value of a result as short text: numbers with up to 5 digits, yes and no, lists with commas.
+
+    Examples:
+        >>> show_value([1.0, 2.5]), show_value(True), show_value(None)
+        ('1, 2.5', 'yes', '–')
+    """
     if value is None or value == "":
         return DASH
     if isinstance(value, bool):

@@ -17,7 +17,12 @@ TEMPLATE_CENTER_MM = (-1.0, -19.0, 7.0)
 
 
 def grid_affine(center_mm: Sequence[float], size: Sequence[int], spacing_mm: float) -> np.ndarray:
-    """Return the voxel-to-world matrix [4, 4] (RAS, mm) of an axis-aligned grid of `size` voxels around a centre."""
+    """Return the voxel-to-world matrix [4, 4] (RAS, mm) of an axis-aligned grid of `size` voxels around a centre.
+
+    Examples:
+        >>> grid_affine((0.0, 0.0, 0.0), (3, 3, 3), 2.0)[:3, 3].tolist()
+        [-2.0, -2.0, -2.0]
+    """
     affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = np.asarray(center_mm) - (np.asarray(size) - 1) / 2 * spacing_mm
     return affine
@@ -68,6 +73,10 @@ def output_grid(name: str) -> dict[str, Any]:
 
     Raises:
         InputError: for any other name.
+
+    Examples:
+        >>> output_grid("1mm")["size"]
+        (182, 218, 182)
     """
     if name not in list(OutputGrid):
         raise InputError(f"`grid` must be one of {', '.join(OutputGrid)}, got {name!r}")

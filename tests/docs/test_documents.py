@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def commands_of(text):
             for name, value in reversed([*values.items(), *values.items()]):  # a variable may hold an earlier one
                 line = line.replace(f"${name}", value)
             found.append(re.sub(r"(?:^|\s)\s*# .*", "", line))
-    return found + re.findall(r"`((?:python -m|torchrun|make) [^`]+)`", FENCE.sub("", text))
+    return found + re.findall(r"`((?:python -m|torchrun|make|brain-anomaly\S*) [^`]+)`", FENCE.sub("", text))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,6 +74,8 @@ def test_every_module_and_make_target_of_a_command_is_there(name):
     for command in commands_of(text_of(name)):
         for module in re.findall(r"-m ((?:scripts|tools)[\w.]*)", command):
             assert importlib.util.find_spec(module) is not None, command
+        for installed in re.findall(r"^(brain-[\w-]+)", command):
+            assert installed in tomllib.loads(text_of("pyproject.toml"))["project"]["scripts"], command
         for target in re.findall(r"^make (?:[A-Z_]+=\S+ )*([a-z][\w.-]*)", command):
             assert re.search(rf"^{re.escape(target)}:", makefile, flags=re.MULTILINE), command
 

@@ -37,7 +37,12 @@ _NUM_NAMED = 5
 
 
 def scan_stem(path: Path) -> str:
-    """Return a file's name without the suffix of an image format, in upper or lower case (`.nii.gz` is one)."""
+    """Return a file's name without the suffix of an image format, in upper or lower case (`.nii.gz` is one).
+
+    Examples:
+        >>> scan_stem(Path("sub-01_T1w.nii.gz"))
+        'sub-01_T1w'
+    """
     suffix = _suffix(path)
     return path.name[: -len(suffix)] if suffix else path.stem
 
@@ -137,7 +142,12 @@ def case_names(paths: Sequence[Path], root: Path) -> list[str]:
 
 
 def list_names(paths: Sequence[Path], root: Path | None = None) -> str:
-    """Return up to five names, relative to `root` where given, and how many more there are."""
+    """Return up to five names, relative to `root` where given, and how many more there are.
+
+    Examples:
+        >>> list_names([Path(f"{letter}.nii") for letter in "abcdefg"])
+        'a.nii, b.nii, c.nii, d.nii, e.nii and 2 more'
+    """
     names = [path.name if root is None else path.relative_to(root).as_posix() for path in paths[:_NUM_NAMED]]
     more = len(paths) - len(names)
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")

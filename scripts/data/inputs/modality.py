@@ -93,6 +93,10 @@ def modality_of(path: str | Path) -> Modality | None:
 
     Raises:
         InputError: if the name tells another contrast, such as FLAIR.
+
+    Examples:
+        >>> str(modality_of("sub-01_T2w.nii.gz"))
+        't2'
     """
     hint = _read_name(Path(path))
     if hint.other:
