@@ -140,15 +140,16 @@ BOUNDS: dict[str, Bound] = {
         below="the scan looks unlike the template: its tissues explain the brightness by {value:.2f} only",
         warn=(0.5, None),
         refuse=(0.42, None),
-        why="T1 0.64 to 0.75, T2 0.60 to 0.68, with lesions of 20 to 250 ml 0.56 and more; noise 0.24 to 0.40, a "
-        "brain upside down 0.40 to 0.46",
+        why="T1 0.60 to 0.75 (0.54 in the worst placed one), T2 0.60 to 0.68, with lesions of 20 to 250 ml "
+        "0.56 and more; noise 0.24 to 0.40, a brain upside down 0.40 to 0.46",
     ),
     "t1_fluid_contrast": Bound(
         label="correlation of brightness with fluid",
         above="fluid is hardly darker than tissue, unlike in T1",
         warn=(None, -0.2),
         refuse=(None, 0.0),
-        why="−0.63 to −0.46 in T1, with lesions too; 0.37 to 0.57 in T2-like and proton-density scans",
+        why="−0.63 to −0.41 in T1, −0.35 in the worst placed one; with lesions at most −0.46; 0.37 to 0.57 in T2-like "
+        "and proton-density scans",
     ),
     "t2_fluid_contrast": Bound(
         label="correlation of brightness with fluid",
@@ -161,8 +162,9 @@ BOUNDS: dict[str, Bound] = {
         label="grey against white matter, in deviations of a block's brightness",
         above="grey matter is hardly darker than white matter, unlike in T1",
         warn=(None, -0.4),
-        refuse=(None, -0.25),
-        why="−1.22 to −0.60 in T1, with lesions at most −0.50; −0.23 and more in FLAIR-like and CT-like scans",
+        refuse=(None, -0.15),
+        why="−1.22 to −0.49 in T1 that is well placed, −0.25 in the worst placed one; with lesions at most "
+        "−0.50; −0.09 to 0.40 in FLAIR-like and CT-like scans made of T1",
     ),
     "t2_grey_white_contrast": Bound(
         label="grey against white matter, in deviations of a block's brightness",

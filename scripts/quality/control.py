@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 # Words of the reader for headers whose two ways to tell the orientation contradict each other about left and right.
 _SIDES_IN_DOUBT = ("disagree", "mirror each other")
 _OVERLAP = "template_overlap"
+_WELL_PLACED = 0.9  # overlap from which on grey and white matter lie where the template has them
 
 
 class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not a mistake
@@ -70,7 +71,7 @@ class QualityControld(MapTransform, InvertibleTransform):
 
     Which side is left cannot be seen in a brain: a mirrored scan is caught only if its header contradicts itself. The
     contrast of fluid is checked only where the brain overlaps with the template's enough not to be refused, that of
-    grey and white matter only where it overlaps enough for no warning.
+    grey and white matter only where it overlaps by a Dice of 0.9.
 
     Args:
         keys: the image [1, H, W, D], 0 outside the brain, whose affine leads to MNI world.
@@ -149,7 +150,8 @@ class QualityControld(MapTransform, InvertibleTransform):
         checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
         overlap = next(check for check in checks if check.name == _OVERLAP)
         if not overlap.fatal:
-            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit, well_placed=overlap.passed)
+            placed = (overlap.value or 0.0) >= _WELL_PLACED
+            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit, well_placed=placed)
         return checks
 
     def _contrast_checks(self, modality: str, fit: TissueFit | None, *, well_placed: bool) -> list[Check]:
