@@ -8,7 +8,9 @@ from os import PathLike
 from types import TracebackType
 from typing import ClassVar, Self
 
-__all__ = ["InputError", "end_with_the_reason", "reason"]
+__all__ = ["FAILED_STATUS", "USAGE_STATUS", "InputError", "ScansFailedError", "end_with_the_reason", "reason"]
+
+USAGE_STATUS, FAILED_STATUS = 2, 1  # what a command ends with: it was asked wrongly, or some of its scans failed
 
 
 class InputError(ValueError):
@@ -38,6 +40,10 @@ class InputError(ValueError):
         self.what, self.path, self.fix = what, path, fix
         message = what if path is None else f"{path}: {what}"
         super().__init__(f"{message.rstrip('.')}. {fix}" if fix else message)
+
+
+class ScansFailedError(InputError):
+    """Report at the end of a run that some of its scans, cases or folds have no result; the others have."""
 
 
 def reason(error: BaseException) -> BaseException:

@@ -19,6 +19,7 @@ def test_what_a_user_cannot_change_is_left_out_and_the_rest_stays():
         quiet_log()
         _warn("parsing config_file a.yaml: `eval()`", UserWarning, "monai.bundle.scripts")
         _warn("`torch.cuda.amp.autocast` is deprecated", FutureWarning, "generative.networks.layers")
+        _warn("NvImgCodecPydicomReader: no plugin", UserWarning, "monai.data.image_reader")
         _warn("of ours", FutureWarning, "scripts.ops")
         _warn("the scan is cut off", UserWarning, "scripts.quality")
     assert [str(one.message) for one in seen] == ["of ours", "the scan is cut off"]

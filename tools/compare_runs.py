@@ -7,12 +7,14 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import fire
+from pydantic import Field
 
-from scripts.errors import InputError, end_with_the_reason
+from scripts.errors import InputError
 from scripts.metrics.resampling import bootstrap_interval, permutation_test
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.report.tables import format_number, markdown_table, write_csv, write_text
 
 __all__ = ["compare_runs", "main"]
@@ -28,15 +30,15 @@ Values = dict[str, dict[Case, dict[str, float]]]  # {map: {case: {metric: value}
 
 
 def compare_runs(
-    run_a: str,
-    run_b: str,
+    run_a: PathText,
+    run_b: PathText,
     *,
-    output_dir: str = "comparison",
+    output_dir: PathText = "comparison",
     map_a: str | None = None,
     map_b: str | None = None,
     metrics: Sequence[str] | str | None = None,
-    num_rounds: int = 10_000,
-    seed: int = 0,
+    num_rounds: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0,
 ) -> None:
     """Test whether two runs differ, for every metric, map and data set, paired by case.
 
@@ -110,7 +112,7 @@ def _map_pairs(first: Values, second: Values, map_a: str | None, map_b: str | No
     return [pair]
 
 
-def _check_cases(first: Mapping[Case, Any], second: Mapping[Case, Any], run_a: str, run_b: str) -> None:
+def _check_cases(first: Mapping[Case, Any], second: Mapping[Case, Any], run_a: PathText, run_b: str) -> None:
     """Refuse runs over different cases."""
     parts = []
     for run, missing in ((run_a, set(first) - set(second)), (run_b, set(second) - set(first))):
@@ -191,9 +193,9 @@ def _number(cell: str | None) -> float:
 
 def main() -> None:
     """Run `compare_runs` from the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    end_with_the_reason()
-    fire.Fire(compare_runs)
+    run_command(compare_runs)
+
+
 
 
 if __name__ == "__main__":

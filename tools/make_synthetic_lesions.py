@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import fire
 import nibabel as nib
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import Field
 
 from scripts.data import data_dir, load_datalist
 from scripts.data.synthetic_lesion import add_lesion
 from scripts.errors import InputError
 from scripts.files import replacing
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.report.tables import write_csv, write_text
 
 __all__ = ["main", "make_synthetic_lesions"]
@@ -27,19 +28,19 @@ _COLUMNS = ("img_name", "group", "label", "img_path", "mask_path", "seg_path")
 
 
 def make_synthetic_lesions(
-    shapes: str,
-    output_dir: str,
+    shapes: PathText,
+    output_dir: PathText,
     *,
     dataset: str,
-    dataset_dir: str | None = None,
-    modality: str = "t1",
-    split: str = "val",
-    fold: int = 0,
+    dataset_dir: PathText | None = None,
+    modality: Literal["t1", "t2"] = "t1",
+    split: Literal["train", "val", "test"] = "val",
+    fold: Annotated[int, Field(ge=0, le=999)] = 0,
     name: str = "SyntheticLesions",
-    per_scan: int = 4,
-    min_ml: float = 0.5,
-    max_ml: float = 60.0,
-    seed: int = 0,
+    per_scan: Annotated[int, Field(ge=1, le=1000)] = 4,
+    min_ml: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5,
+    max_ml: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0,
 ) -> None:
     """Write a lesion set for validation: healthy scans with lesion shapes blended in, labels, split and record.
 
@@ -148,13 +149,10 @@ def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]
 
 
 def main() -> None:
-    """Run `make_synthetic_lesions` from the command line; on input that cannot be used, log why and exit with 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(make_synthetic_lesions)
-    except ValueError as error:
-        logger.error("%s", error)
-        sys.exit(2)
+    """Run `make_synthetic_lesions` from the command line."""
+    run_command(make_synthetic_lesions)
+
+
 
 
 if __name__ == "__main__":

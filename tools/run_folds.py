@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
-
-from scripts.errors import InputError, end_with_the_reason
+from scripts.errors import InputError
 from scripts.options import flag
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.report.paper_table import PaperTable, average_tables, table_of_summary, write_paper_table
 from scripts.report.tables import write_csv
 from tools.bundle_step import Step, StepError, bundle_command, file_hash
@@ -100,16 +100,16 @@ _PRETRAIN, _TRAIN, _EVALUATE = ("train", "pretrain"), ("train",), ("inference", 
 
 
 def run_folds(
-    output_dir: str = "runs/folds",
+    output_dir: PathText = "runs/folds",
     *,
-    dataset_dir: str | None = None,
+    dataset_dir: PathText | None = None,
     modality: str = "t1",
     train_datasets: Sequence[str] | str = ("IXI",),
     datasets: Sequence[str] | str | None = None,
     folds: Sequence[int] | int = (0, 1, 2, 3, 4),
     pretrain: bool = False,
-    encoder_path: str | None = None,
-    checkpoint: str | None = None,
+    encoder_path: PathText | None = None,
+    checkpoint: PathText | None = None,
     paper: bool = False,
     pretrain_overlays: Sequence[str] | str = (),
     train_overlays: Sequence[str] | str = (),
@@ -234,9 +234,9 @@ def _filled(pattern: str, fold: int) -> str:
 
 def main() -> None:
     """Run `run_folds` from the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    end_with_the_reason()
-    fire.Fire(run_folds)
+    run_command(run_folds)
+
+
 
 
 if __name__ == "__main__":

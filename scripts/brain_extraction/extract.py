@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Hashable, Mapping
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from scripts.brain_extraction.skull_strippers import deepbet_glimpse, deepbet_ma
 from scripts.brain_extraction.stripped import Examined, examine, volume_ml
 from scripts.brain_extraction.t1_partner import mask_on_t2, register_t2_to_t1
 from scripts.errors import InputError
+from scripts.options.choices import BrainExtraction
 from scripts.scans.notes import add_note
 from scripts.scans.volume import as_float32, source_path
 from scripts.transforms.check_image import CheckImaged
@@ -30,14 +30,6 @@ logger = logging.getLogger(__name__)
 # the template grid 118 reach the first (0.87 to 0.98), the other two the second (0.94 and 0.96); nine heads whose
 # background was set to 0, whole and cut off below the brain, reach 0.83 and 0.84 at most.
 GLIMPSED, COVERED = 0.86, 0.9
-
-
-class BrainExtraction(StrEnum):
-    """When to look for the brain: where a scan still has its skull, in every scan, or in none."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 class BrainExtractiond(MapTransform, InvertibleTransform):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import fire
-import monai.bundle
-import nibabel as nib
-import numpy as np
-from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
-from scipy import ndimage
+from pydantic import Field
 
 from scripts.files import replacing
-from scripts.metrics.segmentation_scores import segmentation_scores
-from scripts.metrics.voxel_scores import voxel_scores
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
+from scripts.options.literal import as_literal
 from scripts.paths import bundle_root
 from scripts.report.tables import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["demo", "draw_lesion"]
 
@@ -52,6 +52,9 @@ def draw_lesion(
     Raises:
         ValueError: if the lesion misses the brain.
     """
+    import numpy as np
+    from scipy import ndimage
+
     rng = np.random.default_rng(seed)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     voxels = np.moveaxis(np.indices(image.shape), 0, -1)
@@ -66,11 +69,19 @@ def draw_lesion(
 
 
 def _write(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+    import nibabel as nib
+
     with replacing(path) as temporary:
         nib.save(nib.Nifti1Image(volume, affine), temporary)
 
 
-def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num_samples: int = 10) -> None:
+def demo(
+    *,
+    output_dir: PathText = "demo",
+    resolution: Annotated[int, Field(ge=1, le=4)] = 1,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 3141,
+    num_samples: Annotated[int, Field(ge=2, le=10_000)] = 10,
+) -> None:
     """Draw a lesion into nilearn's MNI152 T1 template and find it with the bundle's weights.
 
     Writes the scan, the drawn lesion, anomaly map, lesion mask and reconstruction (NIfTI), the result (JSON), a picture
@@ -82,6 +93,10 @@ def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num
         seed: of the reconstructions' noise.
         num_samples: reconstructions of each slice, at least 2.
     """
+    import monai.bundle
+    import numpy as np
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
     folder = Path(output_dir)
     template = load_mni152_template(resolution=resolution)
     brain = load_mni152_brain_mask(resolution=resolution).get_fdata() > 0
@@ -91,8 +106,8 @@ def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num
     _write(folder / f"{_NAME}_label.nii.gz", lesion.astype(np.uint8), template.affine)
     monai.bundle.run(
         config_file=f"{bundle_root()}/configs/inference.yaml",
-        input=str(scan),
-        output_dir=str(folder),
+        input=as_literal(str(scan)),
+        output_dir=as_literal(str(folder)),
         modality="t1",
         save=["anomaly_map", "lesion_mask", "reconstruction"],
         overwrite=True,
@@ -106,6 +121,12 @@ def demo(*, output_dir: str = "demo", resolution: int = 1, seed: int = 3141, num
 
 def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
     """Add to the result how well the drawn lesion was found."""
+    import nibabel as nib
+    import numpy as np
+
+    from scripts.metrics.segmentation_scores import segmentation_scores
+    from scripts.metrics.voxel_scores import voxel_scores
+
     found = nib.Nifti1Image.from_filename(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
     scores = nib.Nifti1Image.from_filename(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()
     measured = segmentation_scores(found, lesion, spacing_mm=spacing_mm)
@@ -122,6 +143,10 @@ def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) ->
     logger.info("drawn lesion: %s", json.dumps(result["drawn_lesion"]))
 
 
+def main() -> None:
+    """Run `demo` from the command line."""
+    run_command(demo)
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(demo)
+    main()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-import fire
+from pydantic import Field
 
-from scripts.data.phantom import PUBLISHED, write_phantom_tree
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 
 __all__ = ["main", "make_phantom"]
 
@@ -16,16 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 def make_phantom(
-    output_dir: str,
+    output_dir: PathText,
     *,
-    datasets: Sequence[str] | str = PUBLISHED,
-    shape: Sequence[int] = (96, 96, 80),
+    datasets: Sequence[str] | str | None = None,
+    shape: Annotated[Sequence[int], Field(min_length=3, max_length=3)] = (96, 96, 80),
     spacing: float | Sequence[float] = 2.0,
-    num_train: int = 3,
-    num_val: int = 2,
-    num_test: int = 2,
-    num_folds: int = 5,
-    seed: int = 0,
+    num_train: Annotated[int, Field(ge=1, le=10_000)] = 3,
+    num_val: Annotated[int, Field(ge=1, le=10_000)] = 2,
+    num_test: Annotated[int, Field(ge=1, le=10_000)] = 2,
+    num_folds: Annotated[int, Field(ge=1, le=10_000)] = 5,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0,
     overwrite: bool = False,
 ) -> None:
     """Write phantoms as NIfTI files with the split CSVs of the data sets, to try the workflows without real scans.
@@ -35,7 +36,8 @@ def make_phantom(
 
     Args:
         output_dir: folder to write; must be empty or not exist yet.
-        datasets: data sets to write, comma separated, by the names of their records in configs/datasets.
+        datasets: data sets to write, comma separated, by the names of their records in configs/datasets; by default the
+            five published ones.
         shape: voxels along x, y, z, comma separated, at least 8 each.
         spacing: voxel size in mm, one for all axes or three, comma separated.
         num_train: training subjects in a fold of a healthy set.
@@ -49,9 +51,11 @@ def make_phantom(
         InputError: if the folder is not empty or a data set is unknown.
         ValueError: if a number is out of its range.
     """
+    from scripts.data.phantom import PUBLISHED, write_phantom_tree
+
     root = write_phantom_tree(
         str(output_dir),
-        datasets=datasets,
+        datasets=PUBLISHED if datasets is None else datasets,
         shape=shape,
         spacing=spacing,
         num_train=num_train,
@@ -67,13 +71,10 @@ def make_phantom(
 
 
 def main() -> None:
-    """Run `make_phantom` from the command line; on input that cannot be used, log why and exit with status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(make_phantom)
-    except ValueError as error:
-        logger.error("%s", error)
-        sys.exit(2)
+    """Run `make_phantom` from the command line."""
+    run_command(make_phantom)
+
+
 
 
 if __name__ == "__main__":

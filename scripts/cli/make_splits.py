@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import fire
+from pydantic import Field
 
-from scripts.data.participants import find_participants, read_participants, read_published_splits
-from scripts.data.records import DatasetRecord, load_record
-from scripts.data.split_plan import plan_splits, published_plan
 from scripts.errors import InputError
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.paths import bundle_root
-from scripts.report.tables import write_csv
-from scripts.workflows.new_dataset import (
-    find_place,
-    find_split_cases,
-    link_into,
-    make_record,
-    people_of,
-    split_files,
-    told,
-    write_record,
-)
+
+if TYPE_CHECKING:
+    from scripts.data.records import DatasetRecord
 
 __all__ = ["main", "make_splits"]
 
@@ -31,19 +22,19 @@ logger = logging.getLogger(__name__)
 
 
 def make_splits(
-    input: str,
-    output_dir: str | None = None,
+    input: PathText,
+    output_dir: PathText | None = None,
     *,
     name: str | None = None,
-    record: str | None = None,
-    participants: str | None = None,
-    published: str | None = None,
+    record: PathText | None = None,
+    participants: PathText | None = None,
+    published: PathText | None = None,
     role: str | None = None,
-    num_folds: int = 5,
-    test_share: float = 0.15,
-    val_share: float = 0.3,
+    num_folds: Annotated[int, Field(ge=1, le=10_000)] = 5,
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0.15,
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     subject_pattern: str | None = None,
-    seed: int = 3141,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 3141,
     licence: str = "not stated",
     citation: str = "not stated",
     overwrite: bool = False,
@@ -82,6 +73,21 @@ def make_splits(
     Raises:
         InputError: if the folder holds no scans, there are too few people, or a file is there already.
     """
+    from scripts.data.participants import find_participants, read_participants, read_published_splits
+    from scripts.data.records import load_record
+    from scripts.data.split_plan import plan_splits, published_plan
+    from scripts.report.tables import write_csv
+    from scripts.workflows.new_dataset import (
+        find_place,
+        find_split_cases,
+        link_into,
+        make_record,
+        people_of,
+        split_files,
+        told,
+        write_record,
+    )
+
     folder = Path(input).expanduser().absolute()
     if not folder.is_dir():
         raise InputError("is not a folder", path=folder, fix="Give the folder of the data set")
@@ -118,13 +124,10 @@ def make_splits(
 
 
 def main() -> None:
-    """Run `make_splits` from the command line; on input that cannot be used, log why and exit with status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(make_splits, serialize=lambda _: None)
-    except ValueError as error:
-        logger.error("%s", error)
-        sys.exit(2)
+    """Run `make_splits` from the command line."""
+    run_command(make_splits)
+
+
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
 import ignite.distributed as idist
@@ -24,6 +23,7 @@ from scripts.metrics.score_counts import (
 )
 from scripts.metrics.slice_scores import SliceScores
 from scripts.metrics.voxel_scores import VoxelScores, voxel_scores
+from scripts.options.choices import Region
 
 __all__ = ["Group", "PooledScores", "Region", "RunScores", "gathered", "healthy_point", "settle"]
 
@@ -45,13 +45,6 @@ def gathered(value: T) -> list[T]:
 
 _OWN = "@"  # best_dice@MSLUB is the best_dice of MSLUB alone
 Group = tuple[str, ...]  # data sets whose cases count together
-
-
-class Region(StrEnum):
-    """Which voxels count in voxel-wise metrics: the whole volume (zero outside the brain) or the brain mask only."""
-
-    VOLUME = "volume"
-    BRAIN = "brain"
 
 
 @dataclass

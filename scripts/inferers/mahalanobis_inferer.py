@@ -19,12 +19,14 @@ from scripts.inferers.reconstruction import ReconstructionSampler
 from scripts.inferers.score_maps import OUTPUT_NAMES, MapOptions, ScoreMaps
 from scripts.networks import ModalityWeights
 from scripts.ops import PopulationStatistics
+from scripts.options import SamplingOptions
+from scripts.options.fields import unknown_option
 from scripts.transforms.carried import carried
 
 __all__ = ["MahalanobisInferer"]
 
 _SAMPLER_FIELDS = {f.name for f in dataclasses.fields(ReconstructionSampler)}
-_MAP_FIELDS = {f.name for f in dataclasses.fields(MapOptions)}
+_MAP_FIELDS = set(MapOptions.model_fields)
 
 
 class MahalanobisInferer(Inferer):
@@ -42,10 +44,9 @@ class MahalanobisInferer(Inferer):
             which know one weights file use the right one; None leaves the network as it is.
         populations: statistics of healthy subjects, for the modality that the input carries and these weights; needed
             for the option `population`.
-        **options: fields of `ReconstructionSampler` (num_samples, timestep, noise, shared_noise, seed,
-            memory_budget_mb, progress, …) and of `MapOptions` (score, extent, window, regularization, shrinkage,
-            population, population_components, cloud_covariance, residual, min_max, smoothing_sigma, median_size,
-            erosion, ssim_sigma, polarity).
+        sampling: how the reconstructions are made.
+        map_options: choices of the maps.
+        **options: instead of these two, or over them, their fields, or those of `ReconstructionSampler`.
 
     Raises:
         ValueError: if an option or output is unknown or out of range.
@@ -61,21 +62,22 @@ class MahalanobisInferer(Inferer):
         outputs: Sequence[str] = ("anomaly_map",),
         weights: ModalityWeights | None = None,
         populations: PopulationFiles | None = None,
+        sampling: SamplingOptions | None = None,
+        map_options: MapOptions | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         unknown = [name for name in outputs if name not in OUTPUT_NAMES]
         if unknown or not outputs:
             raise ValueError(f"`outputs` must be some of {list(OUTPUT_NAMES)}, got {unknown or list(outputs)}.")
-        strange = sorted(set(options) - _SAMPLER_FIELDS - _MAP_FIELDS)
-        if strange:
-            raise ValueError(f"options must be some of {sorted(_SAMPLER_FIELDS | _MAP_FIELDS)}, got {strange}.")
+        for name in sorted(set(options) - _SAMPLER_FIELDS - _MAP_FIELDS):
+            raise unknown_option(name, _SAMPLER_FIELDS | _MAP_FIELDS, mark="")
         self.outputs = list(outputs)
         self.weights, self.populations = weights, populations
-        self.sampler = ReconstructionSampler(
-            scheduler=scheduler, **{k: v for k, v in options.items() if k in _SAMPLER_FIELDS}
-        )
-        self.map_options = MapOptions(**{k: v for k, v in options.items() if k in _MAP_FIELDS})
+        own = {name: options[name] for name in options if name in _SAMPLER_FIELDS}
+        self.sampler = ReconstructionSampler(scheduler=scheduler, **({**dict(sampling or {}), **own}))
+        chosen = {name: options[name] for name in options if name in _MAP_FIELDS}
+        self.map_options = MapOptions(**{**dict(map_options or {}), **chosen})
         if self.map_options.population and (populations is None or weights is None):
             raise ValueError("`population` must be false without `populations` and `weights`, got true.")
 

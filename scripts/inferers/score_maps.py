@@ -2,108 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 
 import torch
 
 from scripts.errors import InputError
 from scripts.ops import (
-    Extent,
     PopulationStatistics,
     Residual,
     Score,
-    Shrinkage,
     anomaly_map,
     fit_to_brain,
     mahalanobis_map,
     postprocess,
     residual_map,
 )
-from scripts.ops.checks import check_choice, check_non_negative, check_odd, check_positive, check_scales
+from scripts.options import MapOptions
+from scripts.options.choices import Polarity
 
 __all__ = ["OUTPUT_NAMES", "MapOptions", "Polarity", "ScoreMaps"]
-
-
-class Polarity(StrEnum):
-    """Whether the intensity baseline looks for dark or for bright lesions."""
-
-    DARK = "dark"
-    BRIGHT = "bright"
-
-    @classmethod
-    def of(cls, modality: str) -> Polarity:
-        """Return how most lesions look: dark in `t1`, bright in `t2`.
-
-        Raises:
-            InputError: for another modality.
-        """
-        known = {"t1": cls.DARK, "t2": cls.BRIGHT}
-        if modality not in known:
-            raise InputError(f"`modality` must be one of {', '.join(known)}, got {modality!r}")
-        return known[modality]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapOptions:
-    """Choices of the Mahalanobis map and of the anomaly map; see `mahalanobis_map` and `anomaly_map` for each.
-
-    Args:
-        score: of the Mahalanobis map.
-        extent: pixels that share a covariance matrix.
-        window: slices of the extent window.
-        regularization: λ, squared intensity.
-        shrinkage: how the covariance is made invertible.
-        population: add the statistics of healthy subjects to the covariance, and their mean to the reconstruction.
-        population_components: r, principal components of the population in the covariance; 0 for mean and spread alone,
-            None for all that were measured.
-        cloud_covariance: weight of the reconstructions' own covariance; 0 leaves it out.
-        residual: what the Mahalanobis map is multiplied by.
-        ssim_sigma: window of the SSIM, voxels; several for the mean over these scales.
-        min_max: scale the Mahalanobis map of a volume to [0, 1].
-        smoothing_sigma: of the Mahalanobis map, voxels; 0 for none.
-        median_size: odd edge of the 3D median filter, voxels; 0 for none.
-        erosion: voxels taken off the brain mask; 0 for none.
-        polarity: whether the baseline `intensity` looks for dark or for bright lesions.
-
-    Raises:
-        InputError: if one is unknown or out of range, before any work is done.
-    """
-
-    score: Score | str = Score.REFERENCE
-    extent: Extent | str = Extent.SLICE
-    window: int = 3
-    regularization: float = 1e-2
-    shrinkage: Shrinkage | str = Shrinkage.FIXED
-    population: bool = False
-    population_components: int | None = None
-    cloud_covariance: float = 1.0
-    residual: Residual | str = Residual.SSIM
-    ssim_sigma: float | Sequence[float] = 1.0
-    min_max: bool = True
-    smoothing_sigma: float = 1.0
-    median_size: int = 0
-    erosion: int = 0
-    polarity: Polarity | str = Polarity.DARK
-
-    def __post_init__(self) -> None:
-        choices = {"score": Score, "extent": Extent, "shrinkage": Shrinkage, "residual": Residual, "polarity": Polarity}
-        for name, kind in choices.items():
-            check_choice(kind, getattr(self, name), name)
-        check_odd(self.window, "window")
-        check_positive(self.regularization, "regularization")
-        check_non_negative(self.cloud_covariance, "cloud_covariance")
-        count = self.population_components
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
-            raise InputError(f"`population_components` must be None or a whole number of at least 0, got {count!r}")
-        check_scales(self.ssim_sigma, "ssim_sigma")
-        check_non_negative(self.smoothing_sigma, "smoothing_sigma")
-        if self.median_size != 0:
-            check_odd(self.median_size, "median_size")
-        if not isinstance(self.erosion, int) or self.erosion < 0:
-            raise InputError(f"`erosion` must be a whole number of voxels of at least 0, got {self.erosion!r}")
 
 
 @dataclass(frozen=True)

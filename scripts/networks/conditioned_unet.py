@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from scripts.networks.film import apply_film
+from scripts.options.fields import AutocastDtype, checked_kind
 
 __all__ = ["ConditionedUNet", "Conditioning"]
 
@@ -66,8 +67,7 @@ class ConditionedUNet(nn.Module):
                 f"`unet` must be built with with_conditioning={self.conditioning == Conditioning.CROSS_ATTENTION} for "
                 f"conditioning {self.conditioning!s}, got with_conditioning={unet.with_conditioning}."
             )
-        if autocast_dtype is not None and not isinstance(getattr(torch, autocast_dtype, None), torch.dtype):
-            raise ValueError(f"`autocast_dtype` must name a torch dtype or be None, got {autocast_dtype!r}.")
+        autocast_dtype = checked_kind("autocast_dtype", AutocastDtype, autocast_dtype)
         self.feature_dim = feature_dim
         self.autocast_dtype = autocast_dtype
         self.encoder = encoder if self.conditioning != Conditioning.NONE else None

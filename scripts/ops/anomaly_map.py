@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import torch
 from scipy import ndimage
@@ -12,17 +11,9 @@ from torch import Tensor
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_finite, check_non_negative, check_odd, check_scales, check_volumes
 from scripts.ops.ssim import ssim_map
+from scripts.options.choices import Residual
 
 __all__ = ["Residual", "anomaly_map", "min_max_scale", "postprocess", "residual_map", "smooth"]
-
-
-class Residual(StrEnum):
-    """How the image and its mean reconstruction are compared, voxel by voxel."""
-
-    SSIM = "ssim"
-    L1 = "l1"
-    L2 = "l2"
-    NONE = "none"
 
 
 def min_max_scale(volume: Tensor) -> Tensor:

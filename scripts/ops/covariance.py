@@ -6,31 +6,15 @@ X (K×P) are the K reconstructions less their mean over the P pixels of one exte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_positive
+from scripts.options.choices import Extent, Shrinkage
 
 __all__ = ["CloudCovariance", "Extent", "Shrinkage", "factorise_covariance", "pool_slices", "shrinkage_intensity"]
-
-
-class Extent(StrEnum):
-    """Which pixels share one covariance matrix."""
-
-    SLICE = "slice"
-    WINDOW = "window"
-    VOLUME = "volume"
-
-
-class Shrinkage(StrEnum):
-    """How the covariance is made invertible: a fixed λ, or an intensity that is estimated from the cloud."""
-
-    FIXED = "fixed"
-    LEDOIT_WOLF = "ledoit_wolf"
-    OAS = "oas"
 
 
 @dataclass(frozen=True)

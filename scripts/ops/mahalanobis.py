@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -20,17 +19,9 @@ from scripts.ops.checks import (
 )
 from scripts.ops.covariance import CloudCovariance, Extent, Shrinkage, factorise_covariance, pool_slices
 from scripts.ops.population import PopulationStatistics
+from scripts.options.choices import Score
 
 __all__ = ["Score", "mahalanobis_map"]
-
-
-class Score(StrEnum):
-    """What the map holds of d = image − mean reconstruction and its covariance Σ."""
-
-    REFERENCE = "reference"
-    WHITENED = "whitened"
-    CONDITIONAL = "conditional"
-    DIAGONAL = "diagonal"
 
 
 @torch.no_grad()

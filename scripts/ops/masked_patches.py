@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice
+from scripts.options.choices import PatchTarget
 
 __all__ = [
     "PatchTarget",
@@ -104,13 +104,6 @@ def resize_patch_mask(visible: Tensor, size: Sequence[int]) -> Tensor:
 
 def _nearest(side: int, patch_size: int) -> int:
     return max(1, round(side / patch_size)) * patch_size
-
-
-class PatchTarget(StrEnum):
-    """What a network reconstructs of a patch."""
-
-    PER_PATCH = "per_patch"  # its pixels at mean 0 and standard deviation 1 of the patch
-    PLAIN = "plain"
 
 
 def patch_statistics(image: Tensor, patch_size: int, *, eps: float = 1e-6) -> tuple[Tensor, Tensor]:

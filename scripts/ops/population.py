@@ -8,7 +8,6 @@ the directions B are those of the subjects at hand, and a covariance that is too
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_non_negative, check_volumes
+from scripts.options.choices import Spread
 
 __all__ = ["PopulationFit", "PopulationStatistics", "Spread", "check_components", "fill_from_nearest", "fit_to_brain"]
 
@@ -26,13 +26,6 @@ _EXTENT = (1.0, 99.0)  # percentiles of a mask's coordinates; a few stray voxels
 _SCALES = (0.7, 1.3)  # of a whole brain beside the template's; beyond it is a part of one
 _MAD_TO_STD = 1.482602218505602  # of a normal distribution
 _CHUNK = 1 << 16  # voxels whose values over all subjects are sorted, or multiplied, at once
-
-
-class Spread(StrEnum):
-    """How the spread of the residual is measured: by its standard deviation, or robustly by the median's."""
-
-    STD = "std"
-    MAD = "mad"
 
 
 @dataclass(frozen=True)

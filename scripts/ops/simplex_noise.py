@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,15 +10,9 @@ from torch import Tensor
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_positive
 from scripts.ops.opensimplex_kernel import compiled, noise_at, permutation_table
+from scripts.options.choices import NoiseKind
 
 __all__ = ["NoiseKind", "make_noise", "sample_seed", "simplex_noise"]
-
-
-class NoiseKind(StrEnum):
-    """The distribution of the noise."""
-
-    SIMPLEX = "simplex"
-    GAUSSIAN = "gaussian"
 
 
 def simplex_noise(

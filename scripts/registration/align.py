@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
+from scripts.options.choices import Alignment
 from scripts.registration.brain_scan import Scan, prepare_scan
 from scripts.registration.fit import Fit, fit_quality, fit_to_template, header_fit, mean_shift_mm, rigid_between
 from scripts.registration.orientation import AS_THE_HEADER_SAYS, Orientation
@@ -26,14 +26,6 @@ __all__ = ["T1_TO_TEMPLATE", "AlignCased", "AlignToTemplated", "Alignment"]
 
 logger = logging.getLogger(__name__)
 STEP = "alignment"
-
-
-class Alignment(StrEnum):
-    """When a scan is aligned: where its header does not place it on the template, always, or never."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 class AlignToTemplated(MapTransform, InvertibleTransform):

@@ -14,7 +14,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
-from scripts.errors import InputError, reason
+from scripts.errors import InputError, ScansFailedError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
@@ -115,7 +115,7 @@ class Cohort:
             InputError: at the end, if a scan has no result; for a single scan, its own error.
         """
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
-        self.evaluator.logger.setLevel(logging.WARNING)
+        self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
         self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         _tell_device(str(self.results.device))
         rows = []
@@ -133,7 +133,7 @@ class Cohort:
         self._tell_report(self.datalist, rows)
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
-            raise InputError(
+            raise ScansFailedError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
                 fix="The reasons stand above, in summary.csv and in index.html.",
             )

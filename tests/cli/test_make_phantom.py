@@ -35,15 +35,15 @@ def test_command_line_writes_a_folder_that_loads(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shape=8",), "`shape` must be three numbers of voxels from 8 on, got 8"),
+        (("--shape=8",), "`shape` must be a list of 3 (each a whole number), got '8'"),
         (("--datasets=Ixi",), "`dataset` must be one of ATLAS_v2, Brats21"),
-        (("--num_val=many",), "`num_val` must be a number from 1 on, got 'many'"),
+        (("--num_val=many",), "`num_val` must be a whole number from 1 to 10000, got 'many'"),
     ],
 )
 def test_unusable_input_is_logged_and_exits_with_2(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
     message: str,
 ) -> None:
@@ -51,7 +51,7 @@ def test_unusable_input_is_logged_and_exits_with_2(
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, f"--output_dir={root}", *arguments)
     assert stop.value.code == 2
-    assert message in caplog.text
+    assert message in capsys.readouterr().err
     assert not root.exists()
 
 

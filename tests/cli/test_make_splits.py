@@ -190,13 +190,12 @@ def test_command_line_writes_the_splits_and_tells_what_is_in_them(
 
 
 def test_command_line_ends_with_2_and_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, str(tmp_path))
     assert stop.value.code == 2
-    assert "holds no NIfTI or MGH scan" in caplog.text
-    monkeypatch.setenv("PAGER", "cat")
+    assert "holds no NIfTI or MGH scan" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, "--help")
     assert stop.value.code == 0

@@ -167,5 +167,5 @@ def test_maps_with_a_population_need_one(statistics: PopulationStatistics) -> No
     for wrong in (-1, 1.5, True):
         with pytest.raises(InputError, match="`population_components` must be"):
             MapOptions(population_components=wrong)
-    with pytest.raises(InputError, match="`cloud_covariance` must be zero or a finite number above it, got -1"):
+    with pytest.raises(InputError, match="`cloud_covariance` must be a number from 0 to 1000000, got -1"):
         MapOptions(cloud_covariance=-1)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import fire
+from pydantic import Field
 from tqdm import tqdm
 
 from scripts.data import Split, data_dir, load_datalists
-from scripts.errors import InputError, end_with_the_reason
+from scripts.errors import InputError
 from scripts.inferers import Polarity
 from scripts.options import flag
+from scripts.options.command import run_command
+from scripts.options.fields import Device, PathText
 from scripts.results.provenance import portable_command, versions
 from tools.ablation.cache import AblationCache
 from tools.ablation.cases import AblationCase, check_split, load_cases, read_cases
@@ -32,23 +33,23 @@ logger = logging.getLogger(__name__)
 
 
 def ablation(
-    grid: str,
+    grid: PathText,
     *,
-    dataset_dir: str | None = None,
-    output_dir: str | None = None,
-    cache_dir: str | None = None,
+    dataset_dir: PathText | None = None,
+    output_dir: PathText | None = None,
+    cache_dir: PathText | None = None,
     datasets: str | Sequence[str] = "SyntheticStroke",
     healthy: str | Sequence[str] | None = None,
     split: str = "val",
     allow_test: bool = False,
-    fold: int = 0,
-    modality: str = "t1",
-    checkpoint: str | None = None,
+    fold: Annotated[int, Field(ge=0, le=999)] = 0,
+    modality: Literal["t1", "t2"] = "t1",
+    checkpoint: PathText | None = None,
     overlay: str | Sequence[str] | None = None,
-    limit: int | None = None,
-    device: str = "cpu",
-    memory_budget_mb: float = 512.0,
-    num_bootstrap: int = 10_000,
+    limit: Annotated[int, Field(ge=1)] | None = None,
+    device: Device = "cpu",
+    memory_budget_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 512.0,
+    num_bootstrap: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000,
     progress: bool = True,
 ) -> None:
     """Run the settings of a YAML grid over validation cases; a table, the figures of each case and plots.
@@ -162,18 +163,10 @@ def _word(value: Any) -> str:
 
 
 def main() -> None:
-    """Run `ablation` from the command line; input that cannot be used ends it with one line that says why."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    end_with_the_reason()
-    given: list[dict[str, Any]] = []
+    """Run `ablation` from the command line."""
+    run_command(ablation)
 
-    @functools.wraps(ablation)
-    def remember(*args: Any, **options: Any) -> None:
-        given.append({**dict(zip(["grid"], args, strict=False)), **options})
 
-    fire.Fire(remember)  # it objects to an unknown option only after the call, which may take hours
-    if given:
-        ablation(**given[0])
 
 
 if __name__ == "__main__":

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from monai.bundle import ConfigParser
 from monai.networks.schedulers import Scheduler
+from pydantic import Field
 
 from scripts.errors import InputError
-from scripts.inferers import MapOptions, Polarity, ReconstructionSampler
-from scripts.options import flag
+from scripts.inferers import Polarity, ReconstructionSampler
+from scripts.options import MapOptions, SamplingOptions
+from scripts.options.choices import Spread
+from scripts.options.fields import (
+    AutocastDtype,
+    Names,
+    Number,
+    PathText,
+    Whole,
+    none_or,
+    option,
+    unknown_option,
+)
 from scripts.paths import bundle_root
 
 __all__ = [
@@ -37,99 +49,51 @@ POPULATION_KEYS = ("population_datasets", "population_limit", "population_sample
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("a whole number")
-    return value
+_Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
+_Sigma = Annotated[Number, Field(ge=0, le=20)]
+_Components = Annotated[Whole, Field(ge=0, le=1000)]
 
 
-def _whole_or_none(value: Any) -> int | None:
-    return None if value is None else _whole(value)
+class ReconstructionSettings(SamplingOptions):
+    """What an ablation varies of the reconstructions, beside their options."""
+
+    checkpoint: none_or(PathText) = option("weights; none takes the bundle's for the modality", default=None)  # type: ignore[valid-type]
+    network_config: none_or(PathText) = option(  # type: ignore[valid-type]
+        "an overlay of inference.yaml that describes the network", default=None
+    )
+    autocast_dtype: AutocastDtype = option("of the network", default=None)
+    noise_options: dict[str, Any] = option("octaves, persistence and frequency of the simplex noise", default={})
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError("a number")
-    try:
-        return float(value)  # YAML reads 1e-5, which has no point, as text
-    except (TypeError, ValueError):
-        raise TypeError("a number") from None
+class MapSettings(MapOptions):
+    """What an ablation varies of the maps, beside their options."""
+
+    map: Literal[MAP_NAMES] = option("anomaly_map or a baseline", default="anomaly_map")  # type: ignore[valid-type]
+    population_datasets: none_or(Names) = option(  # type: ignore[valid-type]
+        "sets whose training split a population is measured on; none takes the file beside the weights", default=None
+    )
+    population_limit: none_or(_Count) = option("the first so many subjects of each set", default=None)  # type: ignore[valid-type]
+    population_samples: _Count = option("reconstructions of each of these subjects", default=4)
+    population_smoothing: _Sigma = option(
+        "of the neighbourhood that is pooled", unit="voxels", default=2.0
+    )
+    population_spread: Spread = option("of the residual", default=Spread.STD)
+    fitted_components: _Components = option(
+        "principal components to keep", default=32
+    )
+    component_smoothing: _Sigma = option(
+        "before the components are found", unit="voxels", default=1.0
+    )
 
 
-def _one_or_several(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def read_all(value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return read(value)
-        values = [read(part) for part in value]
-        if not values:
-            raise TypeError("one number or several")
-        return values[0] if len(values) == 1 else values
-
-    return read_all
+class _Settings(ReconstructionSettings, MapSettings):
+    """All of it."""
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a name")
-    return value
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _names_or_none(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    names = [value] if isinstance(value, str) else list(value)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise TypeError("names of data sets, or null")
-    return names
-
-
-def _options(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError("a mapping")
-    return dict(value)
-
-
-_RECONSTRUCTION: dict[str, Callable[[Any], Any]] = {
-    "checkpoint": _text_or_none,  # weights; null takes the bundle's for the modality
-    "network_config": _text_or_none,  # an overlay of inference.yaml that describes the network
-    "autocast_dtype": _text_or_none,
-    "num_samples": _whole,
-    "timestep": _one_or_several(_whole),  # several are a mixture
-    "noise": _text,
-    "shared_noise": flag,
-    "noise_options": _options,
-    "seed": _whole,
-}
-_MAP: dict[str, Callable[[Any], Any]] = {
-    "map": _text,  # anomaly_map or a baseline
-    "score": _text,
-    "extent": _text,
-    "window": _whole,
-    "regularization": _number,
-    "shrinkage": _text,
-    "residual": _text,
-    "min_max": flag,
-    "population": flag,  # statistics of healthy subjects in the covariance
-    "population_components": _whole_or_none,  # null takes all
-    "cloud_covariance": _number,
-    "population_datasets": _names_or_none,  # measured on their training split; null takes the file beside the weights
-    "population_limit": _whole_or_none,  # the first so many subjects of each; null takes all
-    "population_samples": _whole,  # reconstructions of each of these subjects
-    "population_smoothing": _number,
-    "population_spread": _text,
-    "fitted_components": _whole,
-    "component_smoothing": _number,
-    "ssim_sigma": _one_or_several(_number),  # several are an ensemble: the mean of the maps
-    "smoothing_sigma": _number,
-    "median_size": _whole,
-    "erosion": _whole,
-}
-_READERS = _RECONSTRUCTION | _MAP
-RECONSTRUCTION_KEYS, MAP_KEYS, SETTING_KEYS = tuple(_RECONSTRUCTION), tuple(_MAP), tuple(_READERS)
+_RUNNING, _POLARITY = {"memory_budget_mb", "progress"}, {"polarity"}  # nothing to compare
+RECONSTRUCTION_KEYS = tuple(name for name in ReconstructionSettings.model_fields if name not in _RUNNING)
+MAP_KEYS = tuple(name for name in MapSettings.model_fields if name not in _POLARITY)
+SETTING_KEYS = (*RECONSTRUCTION_KEYS, *MAP_KEYS)
 
 
 @dataclass(frozen=True)
@@ -201,20 +165,20 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
     Raises:
         InputError: if a name is not one of `SETTING_KEYS` or a value has another type.
     """
-    found = {}
-    for name, value in given.items():
-        if name not in _READERS:
-            near = difflib.get_close_matches(str(name), SETTING_KEYS, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            what = f"settings must be some of {', '.join(SETTING_KEYS)}; got {name!r}"
-            raise InputError(what, path=where, fix=f"{hint}Correct the name.")
-        try:
-            found[name] = _READERS[name](value)
-        except TypeError as error:
-            raise InputError(f"`{name}` must be {error}, got {value!r}", path=where) from None
-        except InputError as error:
-            raise InputError(f"`{name}`: {error}", path=where) from None
-    return found
+    for name in given:
+        if name not in SETTING_KEYS:
+            raise unknown_option(str(name), SETTING_KEYS, where=where, mark="")
+    found = {name: _plain(value) for name, value in _Settings.check(given, where=where).items()}
+    alone = [name for name in _ONE_OR_SEVERAL if isinstance(found.get(name), list) and len(found[name]) == 1]
+    return found | {name: found[name][0] for name in alone}
+
+
+_ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 SHIPPED = "shipped"
@@ -223,7 +187,6 @@ _OWN = {  # the settings that only an ablation has
     "map": "anomaly_map",
     "network_config": None,
     "population_datasets": None,
-    "population_limit": None,
     "population_samples": 4,
     "population_smoothing": 2.0,
     "population_spread": "std",
@@ -256,9 +219,10 @@ def preset_settings(name: str, parser: ConfigParser) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise InputError(f"`preset` must be one of {', '.join(preset_names())}, got {name!r}")
-    config = parser.get()
-    in_config = [key for key in SETTING_KEYS if key not in _OWN and key in config]
-    values = _defaults() | _OWN | {key: parser.get_parsed_content(key) for key in in_config}
+    shipped = {key: parser.get_parsed_content(key) for key in ("checkpoint", "autocast_dtype")}
+    for block in ("sampling", "map"):
+        shipped |= dict(parser.get_parsed_content(block))
+    values = _defaults() | {key: _plain(value) for key, value in shipped.items() if key in SETTING_KEYS}
     if name != SHIPPED:
         path = _folder() / f"{_PREFIX}{name}.yaml"
         values |= read_settings(ConfigParser.load_config_file(str(path)), where=path)
@@ -266,12 +230,6 @@ def preset_settings(name: str, parser: ConfigParser) -> dict[str, Any]:
 
 
 def _defaults() -> dict[str, Any]:
-    """Return the defaults of the sampler and of the maps."""
-    found: dict[str, Any] = {"checkpoint": None, "autocast_dtype": None}
-    fields = [field for kind in (ReconstructionSampler, MapOptions) for field in dataclasses.fields(kind)]
-    for field in fields:
-        if field.name not in SETTING_KEYS:
-            continue
-        factory = field.default_factory
-        found[field.name] = field.default if factory is dataclasses.MISSING else factory()
-    return found
+    """Return the defaults of the reconstructions and of the maps."""
+    fields = _Settings.model_fields
+    return {name: _plain(fields[name].get_default(call_default_factory=True)) for name in SETTING_KEYS}

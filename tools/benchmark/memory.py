@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import fire
 import torch
 
 from scripts.errors import InputError
 from scripts.ops import Score, mahalanobis_map
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.paths import project_root
 from tools.benchmark.maps import dense_map, make_cloud
 
@@ -47,7 +48,7 @@ def measure_peak(function: Callable[[], object]) -> dict[str, float]:
 
 def peak_memory(
     part: str,
-    result: str,
+    result: PathText,
     *,
     num_samples: int = 10,
     num_slices: int = 50,
@@ -130,5 +131,10 @@ def _status(name: str) -> int | None:
     return int(found[0]) * 1024 if found else None
 
 
+def main() -> None:
+    """Run `peak_memory` from the command line."""
+    run_command(peak_memory)
+
+
 if __name__ == "__main__":
-    fire.Fire(peak_memory)
+    main()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import fire
+from pydantic import Field
 
 from scripts.errors import InputError
 from scripts.ops import Score
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.report.tables import write_json, write_text
 from tools.benchmark.maps import benchmark_dense_inverse, benchmark_low_rank, make_cloud
 from tools.benchmark.memory import MEMORY_METHOD, measure_memory
@@ -29,16 +29,16 @@ _LEAST = {"num_samples": 3, "num_slices": 1, "size": 16, "repeats": 1, "volume_r
 
 def benchmark(
     *,
-    output_dir: str = "runs/benchmark",
-    input: str | None = None,
-    brain_mask: str | None = None,
+    output_dir: PathText = "runs/benchmark",
+    input: PathText | None = None,
+    brain_mask: PathText | None = None,
     num_samples: int = 10,
     num_slices: int = 50,
     size: int = 96,
     repeats: int = 15,
     volume_repeats: int = 3,
     dense_slices: int = 1,
-    threads: int | None = None,
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None,
     skip_dense: bool = False,
     skip_end_to_end: bool = False,
     quick: bool = False,
@@ -105,7 +105,7 @@ def _check_options(options: dict[str, int]) -> None:
         )
 
 
-def _case(image: str | None, brain_mask: str | None) -> dict[str, str] | None:
+def _case(image: PathText | None, brain_mask: str | None) -> dict[str, str] | None:
     """Return the paths of the given scan, None where the template is to be used; check them before anything runs."""
     if image is None:
         if brain_mask is not None:
@@ -157,20 +157,10 @@ def _memory(module: str, options: dict[str, int], *arguments: str) -> dict[str, 
 
 
 def main() -> None:
-    """Run `benchmark` from the command line; on input that cannot be used, log why and exit with status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    given: list[dict[str, Any]] = []
+    """Run `benchmark` from the command line."""
+    run_command(benchmark)
 
-    @functools.wraps(benchmark)
-    def remember(**options: Any) -> None:
-        given.append(options)
 
-    fire.Fire(remember)  # it objects to an unknown option only after the call, which takes minutes
-    try:
-        benchmark(**given[0])
-    except ValueError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

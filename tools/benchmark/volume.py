@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fire
 import nibabel as nib
 import torch
 from monai.bundle import ConfigParser
@@ -24,6 +23,8 @@ from scripts.errors import InputError
 from scripts.inferers import MahalanobisInferer
 from scripts.networks import ConditionedUNet, load_weights
 from scripts.ops import mahalanobis_map, make_noise, postprocess, ssim_map
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.paths import bundle_root
 from scripts.scans.writer import save_volume
 from tools.benchmark.memory import measure_peak
@@ -168,10 +169,10 @@ def benchmark_volume(case: dict[str, str], pipeline: VolumePipeline, *, repeats:
 
 
 def volume_memory(
-    image: str,
-    result: str,
+    image: PathText,
+    result: PathText,
     *,
-    brain_mask: str | None = None,
+    brain_mask: PathText | None = None,
     num_samples: int = 10,
     num_slices: int = 50,
     size: int = 96,
@@ -203,5 +204,10 @@ def _part_seconds(profile: cProfile.Profile) -> dict[str, float]:
     return seconds
 
 
+def main() -> None:
+    """Run `volume_memory` from the command line."""
+    run_command(volume_memory)
+
+
 if __name__ == "__main__":
-    fire.Fire(volume_memory)
+    main()

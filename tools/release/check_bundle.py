@@ -8,14 +8,15 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 
-import fire
 import torch
 from monai.bundle import ConfigParser, create_workflow, verify_metadata, verify_net_in_out
 
-from scripts.errors import InputError, end_with_the_reason, reason
+from scripts.errors import InputError, reason
+from scripts.options.command import run_command
 from tools.release.package_bundle import LARGE_BYTES, check_no_machine_paths
 
 __all__ = [
@@ -227,10 +228,11 @@ def check_bundle(bundle_dir: str) -> None:
     Args:
         bundle_dir: the folder brain_mri_anomaly_segmentation of an unzipped package.
     """
-    end_with_the_reason()
     bundle = Path(bundle_dir).resolve()
     if not bundle.is_dir():
-        raise InputError("there is no such folder", path=bundle_dir)
+        raise InputError("there is no such folder", path=bundle_dir, fix="Give the folder of an unzipped package.")
+    if find_spec("jsonschema") is None:
+        raise InputError("the package jsonschema is not installed", fix="pip install -r requirements-dev.txt")
     failed = []
     for name, check in CHECKS.items():
         try:
@@ -245,8 +247,12 @@ def check_bundle(bundle_dir: str) -> None:
     logger.info("all %d checks passed", len(CHECKS))
 
 
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def main() -> None:
+    """Run `check_bundle` from the command line."""
     for library in ("monai.bundle.scripts", "monai.bundle.workflows", "monai.apps.utils"):
         logging.getLogger(library).setLevel(logging.WARNING)  # they list what they were given
-    fire.Fire(check_bundle)
+    run_command(check_bundle)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,13 +11,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import fire
 import yaml
 from monai.bundle import ConfigParser
 from monai.bundle.utils import MACRO_KEY
 
-from scripts.errors import InputError, end_with_the_reason
+from scripts.errors import InputError
 from scripts.files import replacing
+from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from scripts.paths import bundle_root, project_root
 
 __all__ = [
@@ -185,7 +186,7 @@ logger = logging.getLogger(__name__)
 
 
 def package_bundle(
-    output_dir: str = "dist", *, bundle_dir: str | None = None, large_files_url: str | None = None
+    output_dir: PathText = "dist", *, bundle_dir: PathText | None = None, large_files_url: str | None = None
 ) -> None:
     """Pack the bundle into OUTPUT_DIR/brain_mri_anomaly_segmentation_v<version>.zip.
 
@@ -198,7 +199,6 @@ def package_bundle(
         large_files_url: where the files over 25 MB are published; needed only if there are any. They are listed
             in large_files.yml with this address, and stay in the archive.
     """
-    end_with_the_reason()
     files = bundle_files(bundle_dir)
     version = json.loads(files["configs/metadata.json"])["version"]
     large = large_files_list(files, large_files_url)
@@ -245,6 +245,10 @@ def large_files_list(files: Mapping[str, bytes], url: str | None, *, limit: int 
     return yaml.safe_dump({"large_files": entries}, sort_keys=False).encode()
 
 
+def main() -> None:
+    """Run `package_bundle` from the command line."""
+    run_command(package_bundle)
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(package_bundle)
+    main()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-
-import torch
+from typing import TYPE_CHECKING
 
 from scripts.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["AUTO", "flag", "number", "usable_device"]
 
@@ -64,6 +66,8 @@ def usable_device(name: str | torch.device) -> torch.device:
     Raises:
         InputError: if there is no such device.
     """
+    import torch
+
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

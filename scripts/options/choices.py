@@ -1,0 +1,118 @@
+"""The choices that options have, each with its names."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from scripts.errors import InputError
+
+__all__ = [
+    "Alignment",
+    "BrainExtraction",
+    "Extent",
+    "NoiseKind",
+    "PatchTarget",
+    "Polarity",
+    "Region",
+    "Residual",
+    "Score",
+    "Shrinkage",
+    "Spread",
+]
+
+
+class PatchTarget(StrEnum):
+    """What a network reconstructs of a patch."""
+
+    PER_PATCH = "per_patch"  # its pixels at mean 0 and standard deviation 1 of the patch
+    PLAIN = "plain"
+
+
+class Extent(StrEnum):
+    """Which pixels share one covariance matrix."""
+
+    SLICE = "slice"
+    WINDOW = "window"
+    VOLUME = "volume"
+
+
+class Shrinkage(StrEnum):
+    """How the covariance is made invertible: a fixed λ, or an intensity that is estimated from the cloud."""
+
+    FIXED = "fixed"
+    LEDOIT_WOLF = "ledoit_wolf"
+    OAS = "oas"
+
+
+class Spread(StrEnum):
+    """How the spread of the residual is measured: by its standard deviation, or robustly by the median's."""
+
+    STD = "std"
+    MAD = "mad"
+
+
+class Score(StrEnum):
+    """What the map holds of d = image − mean reconstruction and its covariance Σ."""
+
+    REFERENCE = "reference"
+    WHITENED = "whitened"
+    CONDITIONAL = "conditional"
+    DIAGONAL = "diagonal"
+
+
+class NoiseKind(StrEnum):
+    """The distribution of the noise."""
+
+    SIMPLEX = "simplex"
+    GAUSSIAN = "gaussian"
+
+
+class Residual(StrEnum):
+    """How the image and its mean reconstruction are compared, voxel by voxel."""
+
+    SSIM = "ssim"
+    L1 = "l1"
+    L2 = "l2"
+    NONE = "none"
+
+
+class BrainExtraction(StrEnum):
+    """When to look for the brain: where a scan still has its skull, in every scan, or in none."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Alignment(StrEnum):
+    """When a scan is aligned: where its header does not place it on the template, always, or never."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Region(StrEnum):
+    """Which voxels count in voxel-wise metrics: the whole volume (zero outside the brain) or the brain mask only."""
+
+    VOLUME = "volume"
+    BRAIN = "brain"
+
+
+class Polarity(StrEnum):
+    """Whether the intensity baseline looks for dark or for bright lesions."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+
+    @classmethod
+    def of(cls, modality: str) -> Polarity:
+        """Return how most lesions look: dark in `t1`, bright in `t2`.
+
+        Raises:
+            InputError: for another modality.
+        """
+        known = {"t1": cls.DARK, "t2": cls.BRIGHT}
+        if modality not in known:
+            raise InputError(f"`modality` must be one of {', '.join(known)}, got {modality!r}")
+        return known[modality]

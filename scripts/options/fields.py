@@ -1,0 +1,440 @@
+"""What an option is: its kind, its range, its unit and its meaning, and the one way in which a value is refused."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.fields import FieldInfo
+
+from scripts.errors import InputError
+from scripts.options.values import AUTO, flag
+
+__all__ = [
+    "AutocastDtype",
+    "Device",
+    "Flag",
+    "GridSize",
+    "Names",
+    "Number",
+    "Odd",
+    "OddOrNone",
+    "Options",
+    "PathText",
+    "Paths",
+    "Seed",
+    "Text",
+    "Threshold",
+    "Whole",
+    "checked",
+    "checked_field",
+    "checked_kind",
+    "is_flag",
+    "list_of",
+    "mapping_or",
+    "no_bool",
+    "none_or",
+    "option",
+    "shown",
+    "unknown_option",
+]
+
+_AXES, _STRIDE = 3, 8  # of a volume, and of the network in a slice
+_LONGEST = 60  # characters of a value that a message shows
+_LONGEST_PATH = 4096
+_NO_NUMBER = ("none", "null", AUTO)
+
+
+def option(meaning: str, *, unit: str = "", group: str = "", **bounds: Any) -> Any:
+    """Declare a field of `Options`.
+
+    Args:
+        meaning: in words, for help pages; no full stop.
+        unit: of a number.
+        group: heading that it stands under in a help page.
+        **bounds: of pydantic's `Field`: ge, gt, le, lt, min_length, default, …
+    """
+    return Field(description=meaning, json_schema_extra={"unit": unit, "group": group}, **bounds)
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, in one line and cut where it is long."""
+    text = repr(str(value)) if isinstance(value, PathLike | Enum) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def no_bool(value: Any) -> Any:
+    """Refuse a truth value where a number is due, and take the spaces off a text."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value is no number")
+    if isinstance(value, str):
+        return value.strip()
+    return value
+
+
+def _as_flag(value: Any) -> bool:
+    return flag(value)
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("even")
+    return value
+
+
+def _odd_or_zero(value: int) -> int:
+    return value if value == 0 else _odd(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list, however it was written: one value, several with commas, or the text of a Python list."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = _evaluated(text) if text[:1] in ("[", "(") else [part.strip() for part in text.split(",")]
+    if isinstance(value, Mapping | set | bytes) or value is None:
+        raise ValueError("a list")
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
+def _evaluated(text: str) -> Any:
+    """Return the list that a text writes out; names need no quotes, as in [a.yaml,b.yaml]."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = [part.strip().strip("'\"") for part in text[1:-1].split(",")] if text[-1] in "])" else None
+    if not isinstance(found, list | tuple):
+        raise ValueError("a list")
+    return found
+
+
+def _mapping(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError("a mapping")
+    return value
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, PathLike):
+        value = fspath(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > _LONGEST_PATH:
+        raise ValueError("a path")
+    return value
+
+
+def _path_list(value: Any) -> Any:
+    """Return one path as it is, and several as a list; a text in brackets is a list unless it is a path that exists."""
+    if isinstance(value, str) and value.strip()[:1] == "[" and not Path(value).exists():
+        value = _evaluated(value.strip())
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("empty")
+        return [_path(part) for part in value]
+    return _path(value)
+
+
+def _device(value: Any) -> Any:
+    text = str(value)
+    kind, _, index = text.partition(":")
+    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()) or text.endswith(":"):
+        raise ValueError("a device")
+    return text
+
+
+def _one_or_listed(value: Any) -> Any:
+    several = isinstance(value, list | tuple) or (isinstance(value, str) and bool(set(value) & set("[(,")))
+    return _listed(value) if several else value
+
+
+def _grid(sides: list[int]) -> list[int]:
+    if len(sides) != _AXES or any(side % _STRIDE or side < 2 * _STRIDE for side in sides[:2]):
+        raise ValueError("a grid")
+    return sides
+
+
+def _threshold(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in ("", *_NO_NUMBER) else no_bool(value)
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in _NO_NUMBER else value
+
+
+def _kind(base: Any, must_be: str, example: str, *checks: Any) -> Any:
+    """Return a kind of value with the words that its refusal says, and an example."""
+    return Annotated[(base, *checks, WithJsonSchema({"must_be": must_be, "examples": [example]}))]
+
+
+if TYPE_CHECKING:  # what they are to a type checker
+    Flag: TypeAlias = bool
+    Whole: TypeAlias = int
+    Seed: TypeAlias = int
+    Odd: TypeAlias = int
+    OddOrNone: TypeAlias = int
+    Number: TypeAlias = float
+    PathText: TypeAlias = str
+    Device: TypeAlias = str
+    Name: TypeAlias = str
+    Paths: TypeAlias = str | list[str]
+    Threshold: TypeAlias = float | None
+    Names: TypeAlias = list[str]
+    Text: TypeAlias = str
+    GridSize: TypeAlias = list[int]
+    AutocastDtype: TypeAlias = str | None
+else:
+    Flag = _kind(bool, "true or false", "true", BeforeValidator(_as_flag))
+    Whole = Annotated[int, BeforeValidator(no_bool)]
+    Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
+    Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
+    Odd = _kind(
+        int,
+        "an odd whole number from 1 to 31",
+        "3",
+        BeforeValidator(no_bool),
+        Field(ge=1, le=31),
+        AfterValidator(_odd),
+    )
+    OddOrNone = _kind(
+        int,
+        "0 or an odd whole number from 1 to 31",
+        "3",
+        BeforeValidator(no_bool),
+        Field(ge=0, le=31),
+        AfterValidator(_odd_or_zero),
+    )
+    PathText = _kind(str, "the path of a file or folder", "folder/name", BeforeValidator(_path))
+    Paths = _kind(
+        str | list[str], "the path of a file or folder, or a list of paths", "folder/name", BeforeValidator(_path_list)
+    )
+    Device = _kind(str, "cpu, cuda, or one such as cuda:1", "cpu", BeforeValidator(_device))
+    Threshold = _kind(
+        Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None,
+        f"a number from 0 to 1000000, or {AUTO}",
+        AUTO,
+        BeforeValidator(_threshold),
+    )
+    GridSize = _kind(
+        list[Annotated[int, Field(ge=1, le=1024)]],
+        "three whole numbers, the first two multiples of 8 from 16 to 1024",
+        "96,96,80",
+        BeforeValidator(_listed),
+        AfterValidator(_grid),
+    )
+    Name = _kind(str, "a name of letters, digits, - and _", "name", Field(pattern=r"^[A-Za-z0-9_-]{1,100}$"))
+    Text = _kind(str, "a text of one line", "text", Field(min_length=1, max_length=1000, pattern=r"^[^\x00\r\n]+$"))
+    Names = _kind(
+        list[Text],
+        "a name, or a list of names",
+        "name",
+        BeforeValidator(_listed),
+        Field(min_length=1, max_length=1000),
+    )
+    AutocastDtype = Annotated[Literal["bfloat16", "float16"] | None, BeforeValidator(_or_none)]
+
+
+def list_of(kind: Any, *, least: int = 1, most: int | None = None) -> Any:
+    """Return the kind of a list, which may be written as one value, with commas, or as a Python list."""
+    return Annotated[list[kind], BeforeValidator(_listed), Field(min_length=least, max_length=most)]
+
+
+def one_or_several(kind: Any) -> Any:
+    """Return the kind of one value or a list of at least one."""
+    return Annotated[kind | list_of(kind), BeforeValidator(_one_or_listed)]
+
+
+def none_or(kind: Any) -> Any:
+    """Return a kind that may be left out: None, or its text none, null or auto."""
+    return Annotated[kind | None, BeforeValidator(_or_none)]
+
+
+def mapping_or(default: None) -> Any:
+    """Return the kind of a mapping, which may be written as a Python dict, or left out."""
+    return Annotated[dict[str, Any] | default, BeforeValidator(_mapping)]
+
+
+def is_flag(field: FieldInfo) -> bool:
+    """Return whether a field is an on/off option."""
+    return field.annotation is bool
+
+
+class Options(BaseModel):
+    """Options that are declared as fields; wrong ones are refused with `InputError`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values."""
+        values = {name: checked(type(self), name, value) for name, value in values.items()}
+        super().__init__(**values)
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any], *, where: str | PathLike[str] | None = None) -> dict[str, Any]:
+        """Return some of the options in their own types.
+
+        Args:
+            values: by name.
+            where: the file that they come from, for the message.
+
+        Raises:
+            InputError: for the first that is unknown or cannot be used.
+        """
+        return {name: checked(cls, name, value, where=where) for name, value in values.items()}
+
+
+def checked(model: type[Options], name: str, value: Any, *, where: str | PathLike[str] | None = None) -> Any:
+    """Return the value of one option in its own type.
+
+    Args:
+        model: what declares it.
+        name: of the option.
+        value: as it was given.
+        where: the file that it comes from, for the message.
+
+    Raises:
+        InputError: if there is no such option, or the value cannot be used.
+    """
+    if name not in model.model_fields:
+        raise unknown_option(name, model.model_fields, where=where)
+    return checked_field(name, model.model_fields[name], value, where=where)
+
+
+def checked_field(name: str, field: FieldInfo, value: Any, *, where: str | PathLike[str] | None = None) -> Any:
+    """Return a value in the type of a field, or raise `InputError`, which says what it must be and gives an example."""
+    adapter = _adapter(repr(field), field)
+    try:
+        return adapter.validate_python(value)
+    except (ValidationError, InputError):
+        pass
+    schema = _without_references(adapter.json_schema())
+    unit = f" ({schema['unit']})" if schema.get("unit") else ""
+    what = f"`{name}` must be {must_be(schema)}{unit}, got {shown(value)}"
+    raise InputError(what, path=where, fix=f"For example --{name} {_example(schema)}")
+
+
+def unknown_option(
+    name: str, known: Iterable[str], *, where: str | PathLike[str] | None = None, mark: str = "--"
+) -> InputError:
+    """Return the error for an option that does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"Did you mean {mark}{near[0]}?" if near else "--help lists the options."
+    return InputError(f"there is no option {mark}{shown(name)[1:-1]}", path=where, fix=hint)
+
+
+def checked_kind(name: str, kind: Any, value: Any) -> Any:
+    """Return a value in the type of a kind, or raise `InputError`; for an option that only one place takes."""
+    return checked_field(name, FieldInfo.from_annotation(kind), value)
+
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+
+
+def _adapter(key: str, field: FieldInfo) -> TypeAdapter[Any]:
+    if key not in _ADAPTERS:
+        _ADAPTERS[key] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+    return _ADAPTERS[key]
+
+
+def _without_references(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:
+    """Return a JSON schema with what it refers to put in."""
+    if isinstance(schema, list):
+        return [_without_references(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    definitions = schema.get("$defs", definitions) or {}
+    found = {name: _without_references(part, definitions) for name, part in schema.items() if name != "$defs"}
+    if "$ref" in found:
+        found = {**definitions[found.pop("$ref").rsplit("/", 1)[1]], **found}
+    return found
+
+
+def must_be(schema: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema allows."""
+    if "must_be" in schema:
+        return str(schema["must_be"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        parts = [must_be(part) for part in schema["anyOf"]]
+        return ", or ".join(dict.fromkeys(parts))
+    kind = schema.get("type")
+    if kind == "array":
+        return f"{_count(schema)} (each {must_be(schema.get('items', {}))})"
+    if kind in ("integer", "number"):
+        return ("a whole number" if kind == "integer" else "a number") + _range(schema)
+    return {"boolean": "true or false", "null": "none", "object": "a mapping such as {'max_epochs': 3}"}.get(
+        str(kind), "text" if kind == "string" else "a value"
+    )
+
+
+def _count(schema: Mapping[str, Any]) -> str:
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    if least == most:
+        return f"a list of {least}"
+    return "a list of one or more" if least == 1 else "a list"
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    low, above, high, below = _bounds(schema)
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    words = []
+    if low is not None or above is not None:
+        words.append(f"of at least {low}" if low is not None else f"above {above}")
+    if high is not None or below is not None:
+        words.append(f"at most {high}" if high is not None else f"below {below}")
+    return f" {' and '.join(words)}" if words else ""
+
+
+def _bounds(schema: Mapping[str, Any]) -> list[Any]:
+    """Return the bounds ge, gt, le and lt; pydantic leaves them these names where a check stands before a kind."""
+    names = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le", "exclusiveMaximum": "lt"}
+    return [schema.get(name, schema.get(short)) for name, short in names.items()]
+
+
+_EXAMPLES = {"string": "text", "boolean": "true", "null": "none", "object": "\"{'max_epochs': 3}\""}
+
+
+def _example(schema: Mapping[str, Any]) -> str:
+    """Return a value that would do."""
+    if "examples" in schema:
+        return str(schema["examples"][0])
+    if "anyOf" in schema:
+        return _example(next((part for part in schema["anyOf"] if part.get("type") != "null"), schema["anyOf"][0]))
+    if schema.get("type") == "array":
+        count = max(1, schema.get("minItems", 1))
+        return ",".join([_example(schema.get("items", {}))] * count)
+    if "enum" in schema or "const" in schema:
+        return str(schema["enum"][0] if "enum" in schema else schema["const"])
+    if schema.get("type") in ("integer", "number"):
+        return _number_in(schema)
+    return _EXAMPLES.get(str(schema.get("type")), str(schema.get("must_be", "text")).split(",")[0].split(" or ")[0])
+
+
+def _number_in(schema: Mapping[str, Any]) -> str:
+    low, above, high, below = _bounds(schema)
+    if low is not None:
+        return str(low)
+    above, top = above or 0, below if high is None else high
+    return str(above + 1 if top is None or above + 1 < top else (above + top) / 2)
