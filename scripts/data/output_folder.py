@@ -32,6 +32,7 @@ def lock_folder(folder: str | os.PathLike[str], what: str) -> FileLock:
     """
     root = Path(folder)
     check_writable(root)
+    root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root.resolve() / _LOCK, timeout=0, is_singleton=True)
     try:
         lock.acquire()
@@ -52,7 +53,7 @@ def only_writer(folder: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 
 def check_writable(folder: str | os.PathLike[str], names: Iterable[str] = ()) -> None:
-    """Check that files can be written into a folder, which is made if it is missing.
+    """Check that files can be written into a folder, or, where it is missing, that it can be made; nothing stays.
 
     Args:
         folder: the folder.
@@ -70,11 +71,12 @@ def check_writable(folder: str | os.PathLike[str], names: Iterable[str] = ()) ->
     taken = next((path for path in (root, *root.parents) if path.exists() and not path.is_dir()), None)
     if taken is not None:
         raise InputError("a file is where the folder for results should be", path=taken, fix="Choose another folder.")
+    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.is_dir())
     try:
-        with replacing(root / f".write-test-{os.getpid()}") as temporary:
+        with replacing(there / f".write-test-{os.getpid()}") as temporary:
             temporary.write_bytes(bytes(4096))
-        (root / f".write-test-{os.getpid()}").unlink(missing_ok=True)
-        free = shutil.disk_usage(root).free
+        (there / f".write-test-{os.getpid()}").unlink(missing_ok=True)
+        free = shutil.disk_usage(there).free
     except OSError as error:
         what = f"nothing can be written there ({error.strerror or error})"
         raise InputError(what, path=root, fix="Choose another folder, or change its rights.") from error
