@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["file_sha256", "remove_left_over", "replacing"]
+__all__ = ["file_sha256", "remove_left_over", "replacing", "temporary_folder"]
 
 _CHUNK = 1 << 20
-_TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}(\.[A-Za-z0-9.]+)?")
+_TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]+)-[a-z0-9_]{8}(\.[A-Za-z0-9.]+)?")
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path) -> list[Path]:
-    """Remove the temporary files of processes of this machine that are no more; return what was removed.
+    """Remove temporary files and folders of processes of this machine that are no more; return what was removed.
 
     Args:
         folder: where to look; its sub-folders are left alone.
@@ -49,9 +51,23 @@ def remove_left_over(folder: Path) -> list[Path]:
     for path in folder.glob(".tmp-*"):
         match = _TEMPORARY.fullmatch(path.name)
         if match and match[1] == _host() and not _is_alive(int(match[2])):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             removed.append(path)
     return removed
+
+
+def temporary_folder(parent: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder for this process alone, which a later one removes if this one is killed.
+
+    Args:
+        parent: where to make it; made if missing.
+    """
+    Path(parent).mkdir(parents=True, exist_ok=True)
+    _clean_once(Path(parent).resolve())
+    return tempfile.TemporaryDirectory(prefix=f".tmp-{_host()}-{os.getpid()}-", dir=parent)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import files
-from scripts.files import file_sha256, remove_left_over, replacing
+from scripts.files import file_sha256, remove_left_over, replacing, temporary_folder
 
 
 def test_a_file_is_replaced_only_when_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -54,6 +54,16 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stay
         assert left[0].exists() is False
         assert remove_left_over(tmp_path) == []
         assert temporary.exists()
+
+
+def test_a_folder_of_a_killed_process_is_removed(tmp_path: Path, root: Path) -> None:
+    program = "import os, sys\nfrom scripts.files import temporary_folder\nfolder = temporary_folder(sys.argv[1])\nos._exit(9)"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with temporary_folder(tmp_path) as name:
+        assert [path.name for path in tmp_path.iterdir()] == [Path(name).name]
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_of_other_machines_and_other_people_stay(tmp_path: Path) -> None:

@@ -6,22 +6,25 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import IO, Any
 
 from scripts.errors import InputError
 from scripts.paths import bundle_root, project_root
 from scripts.report.tables import write_json
 from scripts.results.provenance import portable_command
 
-__all__ = ["Step", "StepError", "bundle_command", "file_hash"]
+__all__ = ["Step", "StepError", "bundle_command", "end_on_signals", "file_hash"]
 
 logger = logging.getLogger(__name__)
 _MARK, _STARTED = "finished.json", "started.json"
+_PATIENCE_S = 30
 
 
 class StepError(RuntimeError):
@@ -82,9 +85,7 @@ class Step:
         told = self.log.stat().st_size if self.log.is_file() else 0
         path = os.pathsep.join(part for part in (str(project_root()), os.environ.get("PYTHONPATH", "")) if part)
         with self.log.open("a", encoding="utf-8") as log:
-            code = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}, check=False
-            ).returncode
+            code = _run_to_its_end(command, log, {**os.environ, "PYTHONPATH": path})
         if code or not (self.folder / self.product).is_file():
             raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log, told)} ({self.log})")
         write_json(self.folder / _MARK, self._identity())
@@ -118,6 +119,31 @@ class Step:
             "sha256": hashlib.sha256(whole.encode()).hexdigest(),
             "inputs": dict(self.inputs or {}),
         }
+
+
+def _run_to_its_end(command: Sequence[str], log: IO[str], environment: Mapping[str, str]) -> int:
+    """Run a command and return its status; what ends this process ends the command first."""
+    with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as process:
+        try:
+            return process.wait()
+        except BaseException:  # of any kind: a signal comes as SystemExit or KeyboardInterrupt
+            process.terminate()
+            try:
+                process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as an interrupt does, so that what it runs is ended too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def bundle_command(configs: Sequence[str], options: Mapping[str, Any], *, run_id: str = "") -> list[str]:

@@ -145,7 +145,7 @@ def _write_case(
 
 
 def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]) -> None:
-    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS)
+    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS, for_people=False)
 
 
 def main() -> None:

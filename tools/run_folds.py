@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.data.output_folder import only_writer
 from scripts.errors import InputError
 from scripts.options import flag
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.report.paper_table import PaperTable, average_tables, table_of_summary, write_paper_table
 from scripts.report.tables import write_csv
-from tools.bundle_step import Step, StepError, bundle_command, file_hash
+from tools.bundle_step import Step, StepError, bundle_command, end_on_signals, file_hash
 
 __all__ = ["main", "read_folds", "run_folds", "write_report"]
 
@@ -169,24 +170,25 @@ def run_folds(
     evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
     evaluate |= dict(evaluate_options or {})
     evaluate_configs = [*_EVALUATE, *network, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
-    failures = []
-    for fold in numbers:
-        try:
-            folder, own = root / f"fold{fold}", dict(train)
-            if pretrain:
-                step = _fit("pretrain", "encoder.pt", folder, fold, before_configs, before)
-                own["encoder_path"] = step.run(overwrite=overwrite)
-            if checkpoint:
-                weights = Path(_filled(checkpoint, fold))
-            else:
-                weights = _fit("train", "model.pt", folder, fold, train_configs, own).run(overwrite=overwrite)
-            _evaluate(folder, fold, evaluate_configs, evaluate, weights).run(overwrite=overwrite)
-        except StepError as failure:
-            logger.error("%s", failure)
-            failures.append(str(failure))
-    finished = {fold: root / f"fold{fold}" / "evaluate" for fold in numbers}
-    text = write_report(root, finished, label=label, others=dict(others or {}))
-    logger.info("\n%s", text)
+    with only_writer(root, "run over folds"):
+        failures = []
+        for fold in numbers:
+            try:
+                folder, own = root / f"fold{fold}", dict(train)
+                if pretrain:
+                    step = _fit("pretrain", "encoder.pt", folder, fold, before_configs, before)
+                    own["encoder_path"] = step.run(overwrite=overwrite)
+                if checkpoint:
+                    weights = Path(_filled(checkpoint, fold))
+                else:
+                    weights = _fit("train", "model.pt", folder, fold, train_configs, own).run(overwrite=overwrite)
+                _evaluate(folder, fold, evaluate_configs, evaluate, weights).run(overwrite=overwrite)
+            except StepError as failure:
+                logger.error("%s", failure)
+                failures.append(str(failure))
+        finished = {fold: root / f"fold{fold}" / "evaluate" for fold in numbers}
+        text = write_report(root, finished, label=label, others=dict(others or {}))
+        logger.info("\n%s", text)
     if failures:
         raise InputError(f"{len(failures)} of {len(numbers)} folds have no result: " + "; ".join(failures))
 
@@ -234,9 +236,8 @@ def _filled(pattern: str, fold: int) -> str:
 
 def main() -> None:
     """Run `run_folds` from the command line."""
+    end_on_signals()
     run_command(run_folds)
-
-
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def make_splits(
         raise InputError(f"there already: {', '.join(there)}", fix="Give another --name, or --overwrite true")
     link_into(root, folder, set_record)
     for file, rows in files.items():
-        write_csv(file, rows)
+        write_csv(file, rows, for_people=False)
     if not published:
         write_record(path, set_record)
     lines = "\n".join(told(file, rows) for file, rows in files.items())

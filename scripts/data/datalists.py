@@ -262,15 +262,20 @@ def load_splits(
         keep_published_splits: keep everything as it was published: shared subjects, and rows that name an image again.
 
     Returns:
-        A datalist for each of `splits`; empty if no set has that split.
+        A datalist for each of `splits`; empty if no set has that split and others are asked for too.
 
     Raises:
-        InputError: as `load_datalists`, or if a split is unknown or comes out empty although a set has it.
+        InputError: as `load_datalists`, or if a split is unknown, comes out empty although a set has it, or no set has
+            any of the splits.
     """
     unknown = [split for split in splits if split not in tuple(Split)]
     if unknown:
         raise InputError(f"`splits` must be out of {', '.join(Split)}, got {', '.join(map(repr, unknown))}")
     records = load_records(datasets, records_dir=records_dir)
+    if not any(split in record.splits for split in splits for record in records):
+        held = sorted({str(split) for record in records for split in record.splits})
+        what = f"none of {', '.join(record.name for record in records)} has the split {' or '.join(map(str, splits))}"
+        raise InputError(what, path=dataset_dir, fix=f"Give one of theirs: {', '.join(held)}")
     lists: dict[str, list[Item]] = {}
     for split in splits:
         having = [record for record in records if split in record.splits]

@@ -13,7 +13,7 @@ from typing import Any
 from scripts.errors import InputError
 from scripts.files import replacing
 
-__all__ = ["OperatingPoints", "ThresholdsSource", "read_thresholds", "write_operating_points"]
+__all__ = ["OperatingPoints", "ThresholdsSource", "read_operating_points", "read_thresholds", "write_operating_points"]
 
 _MODALITIES = ("t1", "t2")
 logger = logging.getLogger(__name__)
@@ -168,18 +168,33 @@ def write_operating_points(path: str | Path, entry: Mapping[str, Any], *, modali
         InputError: if the file is there and is no such JSON; it is left alone.
     """
     path = Path(path)
-    content: dict[str, dict[str, Any]] = {}
-    if path.is_file():
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            content[modality] = dict(content.get(modality, {}))
-        except (ValueError, TypeError, AttributeError) as error:
-            what = f"the thresholds cannot be read ({type(error).__name__}: {error})"
-            raise InputError(what, path=path, fix="Move the file away, or give another one.") from error
+    content = read_operating_points(path, modality=modality)
     content.setdefault(modality, {})[preset] = dict(entry)
     ordered = {name: dict(sorted(content[name].items())) for name in sorted(content)}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_operating_points(path: str | Path, *, modality: str) -> dict[str, dict[str, Any]]:
+    """Return the content of the file that `write_operating_points` adds to, empty if it does not exist.
+
+    Args:
+        path: the JSON file.
+        modality: t1 or t2; whose entries are to be changed.
+
+    Raises:
+        InputError: if the file is there and is no such JSON.
+    """
+    path = Path(path)
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content[modality] = dict(content.get(modality, {}))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        what = f"the thresholds cannot be read ({type(error).__name__}: {error})"
+        raise InputError(what, path=path, fix="Move the file away, or give another one.") from error
+    return content
 
 
 ThresholdsSource = str | PathLike[str] | Mapping[str, float | Mapping[str, float]] | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from scripts.data.output_folder import check_writable
 from scripts.errors import InputError
 from scripts.evaluation.case import CaseStore, engine_items, read_case
 from scripts.evaluation.figures import chosen_panels, draw_case, draw_curves, panel_point, read_panels
@@ -29,6 +29,7 @@ from scripts.evaluation.rows import (
 )
 from scripts.evaluation.scores import Region, RunScores, gathered, settle
 from scripts.evaluation.summary import mean_over_cases, summarize, summary_markdown
+from scripts.files import temporary_folder
 from scripts.metrics.lesions import size_bins
 from scripts.report.paper_table import table_of_summary, write_paper_table
 from scripts.report.tables import write_csv, write_json, write_text
@@ -104,6 +105,8 @@ class AnomalyEvaluationHandler:
             raise InputError(f"`region` must be one of {[str(choice) for choice in Region]}, got {region!r}")
         if not all(0 < rate < 1 for rate in healthy_rates):
             raise InputError(f"`healthy_rates` must be in (0, 1), got {list(healthy_rates)}")
+        if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, int) or num_bootstrap < 0:
+            raise InputError(f"`num_bootstrap` must be a whole number from 0 on, got {num_bootstrap!r}")
         self.lesion_bins = size_bins(lesion_bins_ml)
         self.region = Region(region)
         self.thresholds = read_thresholds(thresholds)
@@ -128,9 +131,9 @@ class AnomalyEvaluationHandler:
 
     def _start(self, engine: Engine) -> None:
         """Forget an earlier run."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(self.output_dir)
         # Removed at the end of the run, or by its finalizer when the run fails.
-        self._folder = tempfile.TemporaryDirectory(prefix=".cases_", dir=self.output_dir)
+        self._folder = temporary_folder(self.output_dir)
         self._store = CaseStore(Path(self._folder.name))
         self._run = RunScores(region=self.region, healthy_rates=self.healthy_rates, fixed=self.thresholds)
         self._rows: list[list[dict[str, Any]]] = []

@@ -14,9 +14,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from scripts.data import CalibrationRole
+from scripts.data.output_folder import check_writable
 from scripts.errors import InputError
 from scripts.evaluation import write_operating_points
 from scripts.evaluation.case import EvaluatedCase, engine_items, read_case
+from scripts.evaluation.operating_points import read_operating_points
 from scripts.evaluation.scores import healthy_point
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.conformal import largest_p_value
@@ -115,6 +117,10 @@ class CalibrationHandler:
             given = f"{self.max_median_ml} and {self.max_p95_ml}"
             raise InputError(f"`max_median_ml` and `max_p95_ml` must be 0 < max_median_ml <= max_p95_ml, got {given}")
 
+        known = [_BEST_DICE, *map(healthy_point, self.rates), _HEALTHY_ML]
+        if self.default is not None and self.default not in known:
+            raise InputError(f"`default_point` must be one of {', '.join(known)}, got {self.default!r}")
+
     @property
     def comparable(self) -> bool:
         """Whether maps of different volumes have one scale."""
@@ -122,9 +128,16 @@ class CalibrationHandler:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.scans.clear())
+        engine.add_event_handler(Events.STARTED, lambda _: self._start())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
+
+    def _start(self) -> None:
+        """Forget an earlier run, and find out whether the results can be written."""
+        self.scans.clear()
+        check_writable(self.output_dir)
+        check_writable(Path(self.path).parent)
+        read_operating_points(self.path, modality=self.modality)
 
     def _collect(self, engine: Engine) -> None:
         for item in engine_items(engine):

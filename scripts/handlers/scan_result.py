@@ -14,6 +14,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.data.inputs.files import readable_name
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
 from scripts.handlers.dicom_result import DicomOutput, dicom_files, write_dicom
@@ -198,7 +199,7 @@ class ScanResult:
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
             "reasons": [],
-            "input": Path(str(item["image"].meta.get("filename_or_obj", ""))).name,
+            "input": readable_name(Path(str(item["image"].meta.get("filename_or_obj", ""))).name),
             "anomaly_score": score,
             "p_value": largest_p_value(score, groups) if groups else None,
             "lowest_p_value": max(1 / (len(group) + 1) for group in groups.values()) if groups else None,

@@ -8,31 +8,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint, EarlyStopping
+from ignite.handlers.checkpoint import BaseSaveHandler
+from monai.handlers import EarlyStopHandler
 
+from scripts.data.output_folder import lock_folder
 from scripts.errors import InputError
+from scripts.files import replacing
 from scripts.networks import read_checkpoint
 
-__all__ = ["BestModelCheckpoint", "TrainingCheckpoint"]
+__all__ = ["BestModelCheckpoint", "ResumableEarlyStop", "TrainingCheckpoint"]
 
 logger = logging.getLogger(__name__)
+_ADDED_LATER = ("early_stop",)  # what checkpoints of earlier versions do not hold
 
 
-class _FixedNameSaver(DiskSaver):
-    """Ignite's saver (temporary file, then rename) with one file name that stays the same."""
+class _FixedNameSaver(BaseSaveHandler):
+    """Save to one file name that stays the same: a temporary file, brought to the disk, then the change of name."""
 
     def __init__(self, dirname: str | Path, filename: str) -> None:
-        super().__init__(str(dirname), atomic=True, create_dir=True, require_empty=False)
-        self.filename = filename
+        self.path = Path(dirname) / filename
 
+    @idist.one_rank_only()
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
-        super().__call__(checkpoint, self.filename, metadata)
-        path = Path(self.dirname) / self.filename
-        if path.exists():
-            path.chmod(0o644)
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
+    @idist.one_rank_only()
     def remove(self, filename: str) -> None:
         """Keep the file: the next save replaces it."""
 
@@ -73,7 +78,13 @@ class TrainingCheckpoint:
         self.resume = resume
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer."""
+        """Attach to the trainer, and keep other processes from training into the folder until this one has ended.
+
+        Raises:
+            InputError: if one does so already; else as the class says.
+        """
+        if idist.get_rank() == 0:
+            self.lock = lock_folder(self.path.parent, "training")
         self.objects["trainer"] = engine
         saver = Checkpoint(self.objects, _FixedNameSaver(self.path.parent, self.path.name), n_saved=1)
         if self.resume:
@@ -110,8 +121,12 @@ class TrainingCheckpoint:
                 fix="Give a larger --max_epochs to train on.",
             )
         content["trainer"]["max_epochs"] = max_epochs
+        absent = [name for name in _ADDED_LATER if name in self.objects and name not in content]
+        if absent:
+            logger.warning("%s is of an earlier version: %s begins anew.", self.path, ", ".join(absent))
+        wanted = {name: item for name, item in self.objects.items() if name not in absent}
         try:
-            Checkpoint.load_objects(to_load=self.objects, checkpoint=content)
+            Checkpoint.load_objects(to_load=wanted, checkpoint=content)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"it does not fit this run ({' '.join(str(error).split())})",
@@ -159,3 +174,37 @@ class BestModelCheckpoint:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the best score of an earlier run."""
         self.checkpoint.load_state_dict({"_saved": state["saved"]})
+
+
+class ResumableEarlyStop(EarlyStopHandler):
+    """MONAI's handler that stops a training without improvement, whose patience a checkpoint can keep.
+
+    A state that is loaded before the trainer is known (`set_trainer`) is taken over with it.
+    """
+
+    _waiting: Mapping[str, Any] | None = None
+
+    def set_trainer(self, trainer: Engine) -> None:
+        """Set the trainer that is to be stopped."""
+        super().set_trainer(trainer)
+        if self._waiting is not None:
+            self._inner.load_state_dict(self._waiting)
+            self._waiting = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score and how many validations there were without a better one; empty before the first."""
+        return {} if self._handler is None else dict(self._inner.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of an earlier run."""
+        if not state:
+            return
+        if self._handler is None:
+            self._waiting = dict(state)
+        else:
+            self._inner.load_state_dict(state)
+
+    @property
+    def _inner(self) -> EarlyStopping:
+        handler: Any = self._handler
+        return handler

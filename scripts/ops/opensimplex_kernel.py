@@ -9,7 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from opensimplex.internals import _init, _noise2, njit
+
+try:
+    from opensimplex.internals import _init, _noise2, njit
+except RuntimeError:  # numba finds no folder for what it compiles: a read-only system without a HOME
+    import atexit
+    import shutil
+    import tempfile
+    from typing import Any
+
+    import numba
+
+    config: Any = numba.config
+    config.CACHE_DIR = tempfile.mkdtemp(prefix="numba-")
+    atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
+    from opensimplex.internals import _init, _noise2, njit
 
 __all__ = ["compiled", "noise_at", "permutation_table"]
 

@@ -15,10 +15,11 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
 
+from scripts.data.inputs.modality import contrast_agent_of
 from scripts.errors import InputError
-from scripts.quality.bounds import Range
-from scripts.quality.image_quality import TissueContrast
+from scripts.quality.bounds import BOUNDS, Range
 from scripts.quality.measures import MIN_VOXELS, measure_on_template, measure_scan
+from scripts.quality.tissue_fit import TissueFit
 from scripts.quality.verdict import Check, chosen_ranges, judge
 from scripts.registration.orientation import AS_THE_HEADER_SAYS
 from scripts.registration.template import load_template
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 # Words of the reader for headers whose two ways to tell the orientation contradict each other about left and right.
 _SIDES_IN_DOUBT = ("disagree", "mirror each other")
 _OVERLAP = "template_overlap"
+_WELL_PLACED = 0.9  # overlap from which on grey and white matter lie where the template has them
 
 
 class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not a mistake
@@ -59,13 +61,17 @@ class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not
 class QualityControld(MapTransform, InvertibleTransform):
     """Measure a brain-only scan that is aligned to the template, and refuse it where a bound says so.
 
-    What is measured, the bounds and the reasons for them stand in `quality_bounds.BOUNDS`; the header's orientation and
-    the one that the alignment found are checked besides. The note `quality` gets `passed` (no check refused the scan),
-    `forced` (it goes on although one did) and `checks`, a list of `Check` as dicts. Failed checks that do not refuse a
-    scan are logged as warnings. Data pass through unchanged, both ways.
+    What is measured, the bounds and the reasons for them stand in `scripts.quality.bounds.BOUNDS`; the header's
+    orientation, the one that the alignment found, and a contrast agent in the file's name are checked besides. A lesion
+    refuses no scan: how tissues look is judged where the brain is normal (`tissue_fit`).
+
+    The note `quality` gets `passed` (no check refused the scan), `forced` (it goes on although one did) and `checks`, a
+    list of `Check` as dicts. Failed checks that do not refuse a scan are logged as warnings. Data pass through
+    unchanged, both ways.
 
     Which side is left cannot be seen in a brain: a mirrored scan is caught only if its header contradicts itself. The
-    tissues' contrast is checked only where the brain overlaps with the template's as it should.
+    contrast of fluid is checked only where the brain overlaps with the template's enough not to be refused, that of
+    grey and white matter only where it overlaps by a Dice of 0.9.
 
     Args:
         keys: the image [1, H, W, D], 0 outside the brain, whose affine leads to MNI world.
@@ -135,23 +141,26 @@ class QualityControld(MapTransform, InvertibleTransform):
         volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data[self.mask_key]))
         mask = mask > 0
         affine = np.linalg.solve(to_template, np.asarray(image.affine, dtype=np.float64))  # to the scan's own world
-        checks = [_header_check(image.meta), *_orientation_check(alignment)]
+        checks = [_header_check(image.meta), *_agent_check(source_path(image)), *_orientation_check(alignment)]
         numbers = measure_scan(volume, mask, affine)
         checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
         if np.count_nonzero(mask) < MIN_VOXELS or numbers["noise_ratio"] == np.inf:
             return checks  # nothing to compare with the template
-        numbers, contrast = measure_on_template(volume, mask, affine, to_template)
+        numbers, fit = measure_on_template(volume, mask, affine, to_template)
         checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
-        if not any(check.fatal for check in checks if check.name == _OVERLAP):
-            checks += self._contrast_checks(str(data.get(self.modality_key, "")), contrast)
+        overlap = next(check for check in checks if check.name == _OVERLAP)
+        if not overlap.fatal:
+            placed = (overlap.value or 0.0) >= _WELL_PLACED
+            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit, well_placed=placed)
         return checks
 
-    def _contrast_checks(self, modality: str, contrast: TissueContrast | None) -> list[Check]:
-        if contrast is None or f"{modality}_fluid_contrast" not in self.ranges:
+    def _contrast_checks(self, modality: str, fit: TissueFit | None, *, well_placed: bool) -> list[Check]:
+        if fit is None or f"{modality}_fluid_contrast" not in self.ranges:
             return []
-        reason = _contrast_reason(modality, contrast)
+        reason = _contrast_reason(modality, fit, well_placed=well_placed)
+        values = {"fluid": fit.fluid} | ({"grey_white": fit.grey_white} if well_placed else {})
         checks = []
-        for tissue, value in (("fluid", contrast.fluid), ("grey_white", contrast.grey_white)):
+        for tissue, value in values.items():
             name = f"{modality}_{tissue}_contrast"
             checks.append(judge(name, value, self.ranges[name], fatal_reason=reason))
             if checks[-1].fatal:  # a scan of another kind contradicts in both, and is told once
@@ -183,13 +192,13 @@ def _world_to_template(data: Mapping[Hashable, Any]) -> NDArray[np.float64]:
     return np.eye(4) if found is None else np.asarray(found, dtype=np.float64)
 
 
-def _contrast_reason(modality: str, contrast: TissueContrast) -> str | None:
+def _contrast_reason(modality: str, fit: TissueFit, *, well_placed: bool) -> str | None:
     """Say what kind of scan the contrast looks like, where that is not its modality."""
-    if contrast.fluid > 0:
+    if fit.fluid > 0:
         kind, looks, fix = "t2", "T2-weighted (fluid is bright)", "give --modality t2"
-    elif contrast.grey_white > 0:
-        looks, fix = "like FLAIR (fluid is dark, grey matter brighter than white)", "there are no weights for FLAIR"
-        kind = "flair"
+    elif well_placed and fit.grey_white > (BOUNDS["t1_grey_white_contrast"].refuse[1] or 0.0):
+        looks = "like FLAIR or CT (fluid is dark, grey matter no darker than white)"
+        kind, fix = "other", "there are no weights for that"
     else:
         looks, fix = "T1-weighted (fluid is dark, white matter brighter than grey)", "give --modality t1"
         kind = "t1"
@@ -202,6 +211,17 @@ def _header_check(meta: Mapping[str, Any]) -> Check:
         fatal = any(words in problems for words in _SIDES_IN_DOUBT)
         return Check(name="header", text=problems, passed=False, fatal=fatal)
     return Check(name="header", text="orientation in the header" + (f" ({remarks})" if remarks else ""))
+
+
+def _agent_check(path: Path | None) -> list[Check]:
+    word = contrast_agent_of(path) if path else None
+    if word is None:
+        return []
+    text = (
+        f"the name ({word!r}) tells of a contrast agent: the network knows scans without one, so that vessels and "
+        "tissue that takes it up may be marked"
+    )
+    return [Check(name="contrast_agent", text=text, passed=False)]
 
 
 def _orientation_check(alignment: Mapping[str, Any]) -> list[Check]:

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "TissueContrast",
     "brain_extents",
     "brightness_range",
+    "brightness_span",
     "end_sections",
     "noise_ratio",
     "nonuniformity",
     "saturated_share",
     "spike_ratio",
-    "tissue_contrast",
     "voxel_edges",
 ]
 
 IMMERKAER_GAIN = 6.0  # a mask of 1 −2 1 along two axes makes white noise 6 times as strong
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 MIN_BLOCK_VOXELS = 20
-
-
-class TissueContrast(NamedTuple):
-    """How much brighter one tissue is than another, as a share of the brain's range of brightness.
-
-    Attributes:
-        fluid: fluid against the mean of grey and white matter, above 0 where fluid is bright.
-        grey_white: grey against white matter, above 0 where grey matter is brighter.
-    """
-
-    fluid: float
-    grey_white: float
 
 
 def voxel_edges(affine: NDArray) -> NDArray[np.float64]:
@@ -77,6 +62,12 @@ def brightness_range(values: NDArray) -> float:
     """Return the distance of the 5th and the 95th percentile of values [N]: neither an offset nor spikes change it."""
     low, high = np.percentile(values, [5, 95])
     return float(high - low)
+
+
+def brightness_span(values: NDArray) -> float:
+    """Return the range of values [N] over the height of their median above a background of 0; infinity if that is 0."""
+    height = abs(float(np.median(values)))
+    return brightness_range(values) / height if height > 0 else float("inf")
 
 
 def noise_ratio(image: NDArray, mask: NDArray, edges: NDArray) -> float:
@@ -132,28 +123,6 @@ def spike_ratio(values: NDArray) -> float:
     if high > middle:
         return (largest - middle) / (high - middle)
     return float("inf") if largest > middle else 1.0
-
-
-def tissue_contrast(
-    image: NDArray, brain: NDArray, *, fluid: NDArray, grey: NDArray, white: NDArray
-) -> TissueContrast | None:
-    """Compare the medians of three tissues, relative to the range between the brain's 5th and 95th percentile.
-
-    Args:
-        image: [H, W, D]; an offset or a factor above 0 changes nothing.
-        brain: where the brain is, [H, W, D], bool.
-        fluid: where there is fluid, inside `brain`, [H, W, D], bool.
-        grey: where there is grey matter, likewise.
-        white: where there is white matter, likewise.
-
-    Returns:
-        The contrast; None if a tissue has no voxel or the range is 0.
-    """
-    if not (fluid.any() and grey.any() and white.any()):
-        return None
-    scale = brightness_range(image[brain])
-    f, g, w = (float(np.median(image[tissue])) for tissue in (fluid, grey, white))
-    return TissueContrast((f - (g + w) / 2) / scale, (g - w) / scale) if scale > 0 else None
 
 
 def nonuniformity(image: NDArray, brain: NDArray, tissue: NDArray) -> float:

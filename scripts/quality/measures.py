@@ -6,23 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.quality.image_quality import (
-    TissueContrast,
     brain_extents,
+    brightness_span,
     end_sections,
     noise_ratio,
     nonuniformity,
     saturated_share,
     spike_ratio,
-    tissue_contrast,
     voxel_edges,
 )
+from scripts.quality.tissue_fit import TissueFit, tissue_fit
 from scripts.registration.brain_scan import MIN_VOXELS, place, prepare_scan
-from scripts.registration.fit import fit_quality
+from scripts.registration.fit import placed_quality
 from scripts.registration.template import load_template, load_tissues
 
 __all__ = ["MIN_VOXELS", "measure_on_template", "measure_scan"]
 
 _MAX_COUNTED = 500_000
+_MOSTLY = 0.9  # share of white matter from which on a voxel counts as such
 
 
 def measure_scan(image: NDArray, mask: NDArray, affine: NDArray) -> dict[str, float]:
@@ -57,13 +58,14 @@ def measure_scan(image: NDArray, mask: NDArray, affine: NDArray) -> dict[str, fl
         "saturated_share": saturated_share(values),
         "negative_share": float(np.mean(values < 0)),
         "spike_ratio": spike_ratio(values),
+        "brightness_span": brightness_span(values),
         "noise_ratio": noise_ratio(brain, inside, edges),
     }
 
 
 def measure_on_template(
     image: NDArray, mask: NDArray, affine: NDArray, world_to_template: NDArray
-) -> tuple[dict[str, float], TissueContrast | None]:
+) -> tuple[dict[str, float], TissueFit | None]:
     """Measure how well a scan lies on the template and how bright its tissues are.
 
     Args:
@@ -73,27 +75,25 @@ def measure_on_template(
         world_to_template: that world to MNI world, [4, 4], mm.
 
     Returns:
-        Numbers by the names of `BOUNDS`; the contrast, None where the scan covers too little of a tissue.
+        Numbers by the names of `BOUNDS`; how brightness follows the tissues, None where there is too little brain.
 
     Raises:
         InputError: if the mask is too small or the brain constant.
     """
     scan, template, tissues = prepare_scan(image, mask, affine), load_template(), load_tissues()
-    quality = fit_quality(scan, world_to_template)
-    placed = place(scan, world_to_template, template.affine, template.image.shape).brain
-    brain = placed.mask > 0.5
+    at_template = place(scan, world_to_template, template.affine, template.image.shape)
+    placed, quality = at_template.brain, placed_quality(at_template)
+    brain = (placed.mask > 0.5) & (template.mask > 0.5)
     stretches = np.linalg.svd(world_to_template[:3, :3], compute_uv=False)
+    fit = tissue_fit(placed.image, brain, fluid=tissues.fluid, grey=tissues.grey)
     numbers = {
         "template_coverage": quality.seen_share,
         "template_overlap": quality.overlap,
         "template_stretch": float(stretches[0] / stretches[-1]) if stretches[-1] > 0 else float("inf"),
-        "template_similarity": abs(quality.similarity),
-        "nonuniformity": nonuniformity(placed.image, brain, tissues.white & brain),
+        "template_similarity": fit.similarity if fit else 0.0,
+        "nonuniformity": nonuniformity(placed.image, brain, (tissues.white > _MOSTLY) & brain),
     }
-    contrast = tissue_contrast(
-        placed.image, brain, fluid=tissues.fluid & brain, grey=tissues.grey & brain, white=tissues.white & brain
-    )
-    return numbers, contrast
+    return numbers, fit
 
 
 def _box(mask: NDArray) -> tuple[slice, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
-from scripts.registration.brain_scan import Scan, blurred, place
+from scripts.registration.brain_scan import Placed, Scan, blurred, place
 from scripts.registration.orientation import (
     AS_THE_HEADER_SAYS,
     COARSE_MM,
@@ -20,7 +20,16 @@ from scripts.registration.register import FINE, PAIR, Model, mutual_information,
 from scripts.registration.template import TEMPLATE_SPACING_MM, Volume, load_template, mask_dice, masked_correlation
 from scripts.scans.grid import grid_affine
 
-__all__ = ["Fit", "Quality", "fit_quality", "fit_to_template", "header_fit", "mean_shift_mm", "rigid_between"]
+__all__ = [
+    "Fit",
+    "Quality",
+    "fit_quality",
+    "fit_to_template",
+    "header_fit",
+    "mean_shift_mm",
+    "placed_quality",
+    "rigid_between",
+]
 
 SCALE_RANGE = (0.7, 1.6)
 MAX_STRETCH = 1.5
@@ -115,7 +124,12 @@ def mean_shift_mm(transform: NDArray, scan: Scan) -> float:
 def fit_quality(scan: Scan, transform: NDArray) -> Quality:
     """Measure how well a scan lies on the template after a transform, [4, 4], of its world to MNI world, mm."""
     template = load_template()
-    placed = place(scan, transform, template.affine, template.image.shape)
+    return placed_quality(place(scan, transform, template.affine, template.image.shape))
+
+
+def placed_quality(placed: Placed) -> Quality:
+    """Measure how well a scan that was placed on the template's grid lies on it."""
+    template = load_template()
     known = template.mask * placed.seen
     return Quality(
         similarity=masked_correlation(placed.brain.image, template.image, known * (placed.brain.mask > 0.5)),

@@ -90,32 +90,24 @@ def masked_correlation(first: NDArray, second: NDArray, mask: NDArray) -> float:
     return float(a @ b) / norm if norm > 0 else 0.0
 
 
-MAX_TISSUE_IN_FLUID = 0.3
-MIN_GREY = 0.7
-MIN_WHITE = 0.9
-
-
 @dataclass(frozen=True)
 class Tissues:
-    """Where the template has which tissue, bool [96, 96, 80] each, without the voxels that hold a mixture.
+    """Which share (0 to 1) of each voxel of the template's brain is which tissue, float32 [96, 96, 80] each.
 
     Attributes:
-        fluid: the ventricles and the wide sulci, 70 ml.
-        grey: cortex and nuclei, 760 ml.
-        white: white matter, 300 ml.
+        fluid: what the brain mask holds beside grey and white matter.
+        grey: cortex and nuclei.
+        white: white matter.
     """
 
-    fluid: NDArray[np.bool_]
-    grey: NDArray[np.bool_]
-    white: NDArray[np.bool_]
+    fluid: NDArray[np.float32]
+    grey: NDArray[np.float32]
+    white: NDArray[np.float32]
 
 
 @cache
 def load_tissues() -> Tissues:
     """Load the tissues of the template on the grid of `load_template`; shared, not to be written to.
-
-    Fluid is where the brain mask holds at most 30 % grey and white matter, grey matter where there is more than 70 % of
-    it, white matter where there is more than 90 %.
 
     References:
         ICBM 2009a nonlinear symmetric, as nilearn ships it. Fonov et al., NeuroImage 2011,
@@ -130,8 +122,7 @@ def load_tissues() -> Tissues:
             output_shape=TEMPLATE_SIZE,
             order=1,
         )
+        * brain
         for source in (load_mni152_gm_template(resolution=2), load_mni152_wm_template(resolution=2))
     )
-    return Tissues(
-        fluid=brain & (grey + white < MAX_TISSUE_IN_FLUID), grey=brain & (grey > MIN_GREY), white=white > MIN_WHITE
-    )
+    return Tissues(fluid=np.clip(1 - grey - white, 0, 1) * brain, grey=grey, white=white)

@@ -21,13 +21,14 @@ __all__ = [
     "write_text",
 ]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DASH = "\N{EN DASH}"  # in place of a number that does not exist
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text as UTF-8."""
+    """Write text as UTF-8; bytes of file names that are no text become escapes."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -36,20 +37,31 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 def write_csv(
-    path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    columns: Sequence[str] | None = None,
+    for_people: bool = True,
 ) -> None:
     """Write rows as CSV with a header; NaN, None and missing entries become empty cells.
+
+    A text that a spreadsheet would run as a formula, as it begins with one of = + - @, gets an apostrophe before it;
+    texts of numbers stay as they are, and so do all texts of tables that programs read (`for_people` off).
 
     Args:
         path: the file.
         rows: one mapping a row.
         columns: the header; by default every key in the order in which it first appears.
+        for_people: whether the table may be opened in a spreadsheet.
     """
     header = list(columns) if columns is not None else list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, header, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: _cell(value, for_people) for key, value in row.items()} for row in rows)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -80,11 +92,21 @@ def format_mean(mean: float | None, std: float | None, *, digits: int = 3) -> st
     return text if std is None or math.isnan(std) else f"{text} ± {format_number(std, digits=digits)}"
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any, for_people: bool) -> Any:
     """Return a CSV cell: empty for None and NaN, 0 or 1 for a boolean."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if for_people and isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return "'" + value
     return int(value) if isinstance(value, bool) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(content: Any) -> Any:

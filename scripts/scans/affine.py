@@ -10,13 +10,15 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from scripts.errors import InputError
 
-__all__ = ["HeaderAffine", "header_affine"]
+__all__ = ["HeaderAffine", "header_affine", "unit_mm"]
 
 Affine = np.ndarray
 MIN_VOLUME_FACTOR = 0.1  # |det| of the three unit axes: 1 at right angles, 0 where they lie in one plane
 MAX_TURN_DEG = 45.0  # between sform and qform; a turned head or an oblique slab stays below
 MAX_ZOOM_FACTOR = 1.05
 MIN_SHEAR_DEG = 1.0
+MAX_EDGE_MM = 100.0
+_UNITS = {1: (1000.0, "metre"), 3: (0.001, "micrometre")}  # of NIfTI; anything else counts as mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +41,38 @@ def header_affine(image: SpatialImage, *, oriented: bool = True) -> HeaderAffine
 
     A NIfTI sform (code above 0) comes first, then the qform (code above 0), then what nibabel makes of the voxel sizes
     alone: axes to the left, front and top around the middle of the image. A matrix counts if it is finite and its axes
-    span space; a sheared sform is used as it is.
+    span space; a sheared sform is used as it is. Metres and micrometres (`xyzt_units`) become mm.
 
     Args:
         image: the image as nibabel reads its header.
         oriented: whether a header that is not NIfTI tells the orientation at all.
 
     Raises:
-        InputError: if not even the voxel sizes are positive numbers.
+        InputError: if not even the voxel sizes are positive numbers, or they are more than 100 mm.
     """
+    found = _as_stated(image, oriented=oriented)
+    factor, unit = _UNITS.get(_unit_code(image.header), (1.0, ""))
+    affine = np.diag([factor, factor, factor, 1.0]) @ found.affine
+    longest = float(np.linalg.norm(affine[:3, :3], axis=0).max())
+    if longest > MAX_EDGE_MM:
+        told = f" (its unit is the {unit})" if unit else ""
+        fix = "Correct the header's voxel sizes or its unit (`xyzt_units`)"
+        raise InputError(f"the header says that voxels are {longest:,.6g} mm long{told}, as in no head scan", fix=fix)
+    notes = [*found.notes, *([f"the header's unit is the {unit}, not the millimetre"] if unit else [])]
+    return HeaderAffine(affine=affine, problems=found.problems, notes=notes)
+
+
+def unit_mm(code: object) -> float:
+    """Return the length in mm of the unit that a header's `xyzt_units` names; 1 where it names none."""
+    return _UNITS.get(int(str(code)) & 7, (1.0, ""))[0] if str(code).isdigit() else 1.0
+
+
+def _unit_code(header: object) -> int:
+    return int(header["xyzt_units"]) & 7 if isinstance(header, nib.Nifti1Header) else 0
+
+
+def _as_stated(image: SpatialImage, *, oriented: bool) -> HeaderAffine:
+    """Return the matrix in the header's own unit."""
     header = image.header
     if not isinstance(header, nib.Nifti1Header):  # NIfTI-2 and pairs are sub-classes of it
         own = np.asarray(image.affine, dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ _ONE_VOLUME = (
     "repeats the first; the volumes of functional and diffusion series are no T1 or T2 scans"
 )
 _PLACEHOLDERS = (b"version https://git-lfs", b"/annex/", b"../")
+_MAX_VOXELS = 800**3  # 2 GB as float32, of which several copies are needed; a whole head at 0.25 mm
+_MIN_EDGE = 4  # voxels
+_DEFLATE = 1032  # bytes that one byte of gzip can hold at most
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
 _DAMAGED = (HeaderDataError, ImageFileError, WrapStructError, MGHError, *_UNREADABLE)
 
@@ -77,6 +81,9 @@ def read_scan_file(path: Path) -> ScanFile:
     except InputError:
         raise
     except _DAMAGED as error:
+        if "w2 should be positive" in str(error):  # nibabel's words for a quaternion that is longer than 1
+            what = "its header has no sform, and its qform is no rotation"
+            raise InputError(what, path=path, fix=f"{_AGAIN}, or repair its header") from error
         what = "is cut off" if isinstance(error, EOFError) else "cannot be read"
         raise InputError(f"{what} ({_text(error)})", path=path, fix=_AGAIN) from error
 
@@ -87,6 +94,7 @@ def _read_single(path: Path) -> ScanFile:
         kind = _kind(head, path)
         image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         _check_voxels(image, path)
+        _check_size(image, path)
         try:
             voxels = _voxels(image)
             while stream.read(_CHUNK):  # to the end, where gzip has its checksum
@@ -143,9 +151,27 @@ def _check_voxels(image: SpatialImage, path: Path) -> None:
     if len(shape) < 3 or min(shape) < 1:
         what = f"the image must be one 3D volume, got {len(shape)} dimensions {shape}"
         raise InputError(what, path=path, fix=_CONVERT)
+    if min(shape[:3]) < _MIN_EDGE:
+        thin = "a single slice" if min(shape[:3]) == 1 else f"only {min(shape[:3])} slices"
+        raise InputError(f"the image is {thin}, got {shape[:3]}", path=path, fix="Give a volume of the whole head")
     if max(shape[3:], default=1) > 1:
         what = f"the image must be one 3D volume, got {int(np.prod(shape[3:]))} volumes of {shape[:3]}"
         raise InputError(what, path=path, fix=_ONE_VOLUME)
+
+
+def _check_size(image: SpatialImage, body: Path) -> None:
+    """Refuse a size that the file cannot hold, or that no head needs, before memory is taken for it."""
+    voxels = math.prod(map(int, image.shape))
+    data: Any = image.dataobj
+    promised, held = int(data.offset) + voxels * image.get_data_dtype().itemsize, body.stat().st_size
+    with body.open("rb") as file:
+        held, how = (held * _DEFLATE, "can hold at most") if file.read(2) == _GZIP else (held, "holds about")
+    if promised > held:
+        what = f"is cut off: the header promises {promised:,} bytes, the file {how} {held:,}"
+        raise InputError(what, path=body, fix=_AGAIN)
+    if voxels > _MAX_VOXELS:
+        what = f"the image has {' x '.join(map(str, image.shape[:3]))} voxels, more than the limit of {_MAX_VOXELS:,}"
+        raise InputError(what, path=body, fix="Resample it to voxels of 0.5 mm or more, or cut it to the head")
 
 
 def _voxels(image: SpatialImage) -> np.ndarray:

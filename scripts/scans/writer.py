@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
-from monai.data import NibabelWriter
+from monai.data import MetaTensor, NibabelWriter
 
 from scripts.files import replacing
+from scripts.scans.affine import unit_mm
 from scripts.scans.volume import grid_of
 
 __all__ = ["SAVED_IMAGES", "AtomicNibabelWriter", "inferer_outputs", "save_volume"]
@@ -47,8 +49,14 @@ def inferer_outputs(save: list[str] | tuple[str, ...] | str) -> list[str]:
 
 
 def save_volume(path: Path, image: torch.Tensor, *, name: str) -> None:
-    """Write an image [1, H, W, D] as NIfTI, masks as uint8 and all else as float32, never half."""
-    writer = AtomicNibabelWriter(output_dtype=np.uint8 if name in _MASKS else np.float32)
-    writer.set_data_array(torch.as_tensor(image).detach().cpu(), channel_dim=0)
-    writer.set_metadata({"affine": grid_of(image)}, resample=False)
-    writer.write(path)
+    """Write an image [1, H, W, D] as NIfTI, masks as uint8 and all else as float32, never half.
+
+    The file has the unit of length of the scan that the image was made from.
+    """
+    voxels = np.asarray(torch.as_tensor(image).detach().cpu())[0].astype(np.uint8 if name in _MASKS else np.float32)
+    code = image.meta.get("xyzt_units") if isinstance(image, MetaTensor) else None
+    scale = 1 / unit_mm(code)
+    file = nib.Nifti1Image(voxels, np.diag([scale, scale, scale, 1.0]) @ grid_of(image))
+    file.header.set_xyzt_units("mm" if scale == 1 else int(str(code)) & 7)
+    with replacing(path) as temporary:
+        nib.save(file, temporary)

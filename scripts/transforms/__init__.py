@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scripts.transforms.anomalies import RandAnomalyd
+from scripts.transforms.average_voxels import AverageVoxelsd
 from scripts.transforms.bias_correction import CorrectBiasd
 from scripts.transforms.carried import CarryInMetad, carried
 from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
@@ -20,6 +21,7 @@ from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slice
 from scripts.transforms.working_grid import GridCenter, ToWorkingGridd
 
 __all__ = [
+    "AverageVoxelsd",
     "AxialSlicesd",
     "BrainMaskFromNonzerod",
     "CarryInMetad",

@@ -22,6 +22,7 @@ STEP_NAMES = {
     "AlignCased": "alignment",
     "QualityControld": "quality control",
     "CurvatureFlowDenoised": "denoising",
+    "AverageVoxelsd": "resampling",
     "ToWorkingGridd": "resampling",
     "Invertd": "back to the scan's grid",
 }

@@ -14,6 +14,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
+from scripts.data.output_folder import check_writable
 from scripts.errors import InputError, ScansFailedError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
@@ -117,6 +118,7 @@ class Cohort:
         logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
         self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
         self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
+        check_writable(self.results.output_dir)
         _tell_device(str(self.results.device))
         rows = []
         alone = len(self.datalist) == 1
@@ -125,6 +127,7 @@ class Cohort:
                 bar.set_description(str(item["case"]))
                 rows.append(self._one(item, alone=alone))
                 bar.update()
+        rows = [self._still_there(item, row) for item, row in zip(self.datalist, rows, strict=True)]
         write_bids_description(self.results.output_dir, self.datalist)
         if not alone:
             write_cohort(self.results.output_dir, self.datalist, rows)
@@ -139,6 +142,14 @@ class Cohort:
             )
         return rows
 
+    def _still_there(self, item: Mapping[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+        """Return a scan's row, or why it counts as failed where someone has removed its result meanwhile."""
+        path = result_path(self.results.output_dir, item, "result", suffix=".json")
+        if row["status"] != "ok" or path.is_file():
+            return row
+        logger.error("%s: its result was removed while the others were made.", item["case"])
+        return {**row, "status": "failed", "reasons": ["its result was removed while the others were made"]}
+
     def _tell_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
         """Say where the page is to look at: that of the scan, or the list of them."""
         page = Path(self.results.output_dir) / "index.html"
@@ -149,6 +160,7 @@ class Cohort:
 
     def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
         try:
+            self._check_room(item)
             item = with_checksums(item)
             weights = self.weights.sha256(item["modality"])
             done = finished_result(self.results, item, weights, overwrite=self.overwrite)
@@ -169,6 +181,12 @@ class Cohort:
             if not isinstance(first, InputError):
                 logger.debug("%s:", item["case"], exc_info=error)
             return row
+
+    def _check_room(self, item: Mapping[str, Any]) -> None:
+        """Find out whether the files of a scan can be written, before anything is computed."""
+        paths = [*self.results.wanted_files(item), result_path(self.results.output_dir, item, "quality", ".png")]
+        below = {part for path in paths for part in path.relative_to(self.results.output_dir).parts}
+        check_writable(paths[0].parent, sorted(below))
 
     def _analyze(self, item: Mapping[str, str]) -> dict[str, Any]:
         self.weights.use(item["modality"])

@@ -17,11 +17,11 @@ from scripts.results.provenance import BUNDLE, bundle_version
 from scripts.scans.dicom import is_dicom, series_of
 from scripts.scans.notes import add_note, read_notes
 
-__all__ = ["finished_result", "with_checksums"]
+__all__ = ["finished_result", "input_checksums", "with_checksums"]
 
 logger = logging.getLogger(__name__)
 # what a scan is made of, and what the log calls it
-_INPUTS = {"image": "input", "brain_mask": "brain mask", "t1": "T1 of the session"}
+_INPUTS = {"image": "input", "brain_mask": "brain mask", "label": "label", "t1": "T1 of the session"}
 
 
 def with_checksums(item: Mapping[str, str]) -> dict[str, Any]:
@@ -31,8 +31,17 @@ def with_checksums(item: Mapping[str, str]) -> dict[str, Any]:
         InputError: if a file cannot be read.
     """
     result: dict[str, Any] = dict(item)
-    add_note(result, "input_sha256", **{key: _checksum(item[key]) for key in _INPUTS if item.get(key)})
+    add_note(result, "input_sha256", **input_checksums(item))
     return result
+
+
+def input_checksums(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each file of a scan: `image`, and `brain_mask`, `label` and `t1` where it has them.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    return {key: _checksum(item[key]) for key in _INPUTS if item.get(key)}
 
 
 def finished_result(

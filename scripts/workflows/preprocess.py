@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 from collections import Counter
@@ -17,8 +18,10 @@ import torch
 from tqdm import tqdm
 
 from scripts.data import Role, add_participants
+from scripts.data.output_folder import check_writable
 from scripts.errors import InputError
 from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
+from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 
 __all__ = ["Preprocess"]
@@ -99,6 +102,7 @@ class Preprocess:
             parameters=self.parameters,
             overwrite=self.overwrite,
         )
+        check_writable(self.folder)
         found = {case["case"]: self._finished(case) for case in self.cases}
         todo = [case for case in self.cases if found[case["case"]] is None]
         if len(todo) < len(self.cases):
@@ -118,13 +122,18 @@ class Preprocess:
 
     def _finished(self, case: Mapping[str, Any]) -> list[Row] | None:
         files = CaseFiles(self.folder, case["case"])
-        if self.overwrite or not files.is_finished([scan["image"] for scan in case["scans"]]):
+        try:
+            inputs = [input_checksums(scan) for scan in case["scans"]]
+        except InputError:
+            return None  # told when its turn comes
+        if self.overwrite or not files.is_finished(inputs):
             return None
         record = files.read_record()
-        before = record.get("parameters", {})
-        changed = sorted(name for name, value in self.parameters.items() if before.get(name) != value)
+        before, now = record.get("parameters", {}), json.loads(json.dumps(dict(self.parameters)))
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         if changed:
-            logger.warning("%s: finished earlier with another %s.", case["case"], ", ".join(changed))
+            logger.warning("%s: done again, as it was finished with another %s.", case["case"], ", ".join(changed))
+            return None
         return record["scans"]
 
     def _results(
@@ -184,7 +193,8 @@ def _one_thread() -> None:
 def _lost(case: Mapping[str, Any]) -> list[Row]:
     told = "a process ended without a word, perhaps for want of memory: use a smaller --num_workers"
     facts = {name: case[name] for name in ("case", "subject", "session")}
+    failed = {"status": "failed", "reasons": [told]}
     return [
-        {**facts, "modality": scan["modality"], "input": scan["image"], "status": "failed", "reasons": [told]}
+        {**facts, "modality": scan["modality"], "input": Path(scan["image"]).name, **failed}
         for scan in case["scans"]
     ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from scripts.report.tables import write_json
 from scripts.scans import AtomicNibabelWriter
 from scripts.scans.notes import read_notes
 from scripts.scans.volume import as_volume, grid_of, original_scan
+from scripts.workflows.finished import input_checksums
 
 __all__ = ["CaseFiles", "CaseSteps", "draw_case_picture", "scaled", "write_volume"]
 
@@ -69,17 +69,29 @@ class CaseFiles:
         rows = [record.get("written", []), *(scan.get("files", []) for scan in record.get("scans", []))]
         return {self.folder / name for names in rows for name in names}
 
-    def is_finished(self, images: list[str]) -> bool:
-        """Return whether an earlier run has brought all these scans, and nothing of it is missing."""
-        scans = self.read_record().get("scans", [])
-        done = [scan["input"] for scan in scans if scan.get("status") == "ok"]
-        written = [self.folder / name for scan in scans for name in scan.get("files", [])]
-        wanted = sorted(map(os.path.abspath, images))
-        return sorted(done) == wanted and all(path.is_file() for path in written)
+    def is_finished(self, inputs: Sequence[Mapping[str, str]]) -> bool:
+        """Return whether an earlier run has brought scans of these checksums, and nothing of it is missing.
 
-    def write_record(self, rows: list[dict[str, Any]], parameters: Mapping[str, Any]) -> None:
-        """Write what became of the case; volumes of earlier runs stay known as this command's."""
-        before = {path.relative_to(self.folder).as_posix() for path in self.written_before()}
+        Args:
+            inputs: `input_sha256` of each scan.
+        """
+        scans = self.read_record().get("scans", [])
+        done = [scan.get("input_sha256") for scan in scans if scan.get("status") == "ok"]
+        written = [self.folder / name for scan in scans for name in scan.get("files", [])]
+        return done == [dict(entry) for entry in inputs] and all(path.is_file() for path in written)
+
+    def claim(self, kinds: Iterable[str], parameters: Mapping[str, Any]) -> None:
+        """Note that volumes are about to be written.
+
+        A run that ends before its record is written finds them as its own, and the case as unfinished.
+        """
+        self.write_record([], parameters, also=[self.volume(kind) for kind in kinds])
+
+    def write_record(
+        self, rows: list[dict[str, Any]], parameters: Mapping[str, Any], *, also: Iterable[Path] = ()
+    ) -> None:
+        """Write what became of the case; volumes of earlier runs, and those of `also`, are known as this command's."""
+        before = {path.relative_to(self.folder).as_posix() for path in {*self.written_before(), *also}}
         written = sorted(before.union(*(row.get("files", []) for row in rows)))
         content = {"case": self.case, "parameters": dict(parameters), "scans": rows, "written": written}
         write_json(self.record, content)
@@ -167,9 +179,10 @@ class CaseSteps:
         for item in case["scans"]:
             began = time.perf_counter()
             row = {name: case[name] for name in ("case", "subject", "session")}
-            source = os.path.abspath(item["image"])
-            row |= {"modality": item["modality"], "input": source, "status": "ok", "reasons": []}
+            name = Path(item["image"]).name
+            row |= {"modality": item["modality"], "input": name, "status": "ok", "reasons": []}
             try:
+                row["input_sha256"] = input_checksums(item)
                 row |= self._scan(item, files, shared)
             except Exception as error:
                 first = reason(error)
@@ -225,6 +238,7 @@ class CaseSteps:
         if data.get("label") is not None and "seg" not in shared:
             volumes["seg"] = (as_volume(data["label"]) >= 0.5).astype(np.uint8)
             shared["seg"] = True
+        files.claim(volumes, self.parameters)
         for kind, volume in volumes.items():
             write_volume(files.volume(kind), volume, affine)
         return [files.volume(kind) for kind in volumes]

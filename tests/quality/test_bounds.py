@@ -57,7 +57,7 @@ def test_infinity_fails_and_stays_writable_as_json():
 def test_a_reason_replaces_the_words_of_a_refusal_only():
     assert judge("t1_fluid_contrast", 0.3, (None, 0.0), fatal_reason="looks like T2").text == "looks like T2"
     warned = judge("t1_fluid_contrast", -0.05, (None, 0.0), fatal_reason="looks like T2")
-    assert warned.text == "fluid is hardly darker than tissue, unlike in T1 (at most -0.1)"
+    assert warned.text == "fluid is hardly darker than tissue, unlike in T1 (at most -0.2)"
 
 
 def test_chosen_ranges_replace_only_what_is_named():

@@ -21,7 +21,7 @@ from scripts.registration.template import load_template
 from scripts.scans.notes import add_note, read_notes
 
 # Brightness of fluid, grey and white matter.
-WEIGHTINGS = {"t1": (30, 70, 110), "t2": (140, 85, 60), "flair": (15, 100, 80), "pd": (105, 110, 80)}
+WEIGHTINGS = {"t1": (30, 70, 110), "t2": (140, 85, 60), "flair": (15, 100, 80), "pd": (105, 110, 80), "ct": (20, 95, 80)}
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,9 @@ def test_numbers_of_the_template_itself(scan):
     [
         ("t2", "t1", r"looks T2-weighted \(fluid is bright\), but the modality is t1: give --modality t2"),
         ("t1", "t2", r"looks T1-weighted \(fluid is dark, .*\), but the modality is t2: give --modality t1"),
-        ("flair", "t1", r"looks like FLAIR \(fluid is dark, grey .*\), but the modality is t1: there are no weights"),
-        ("flair", "t2", r"looks like FLAIR .*, but the modality is t2: there are no weights"),
+        ("flair", "t1", r"looks like FLAIR or CT \(fluid is dark, grey .*\), but the modality is t1: there are no weights"),
+        ("flair", "t2", r"looks like FLAIR or CT .*, but the modality is t2: there are no weights"),
+        ("ct", "t1", r"looks like FLAIR or CT .*, but the modality is t1: there are no weights"),
         ("pd", "t1", r"looks T2-weighted .*, but the modality is t1"),
     ],
 )
@@ -105,8 +106,22 @@ def test_contrast_that_contradicts_the_modality_is_refused_in_one_reason(scan, w
     assert len(refusal.value.reasons) == 1
 
 
-def test_proton_density_as_t2_is_only_told(scan):
-    assert failed(scan("pd", modality="t2")) == {"t2_grey_white_contrast": False}
+def test_brightness_that_hardly_varies_above_the_background_is_ct(scan):
+    case = scan()
+    inside = torch.as_tensor(case["brain_mask"]) > 0
+    case["image"] = torch.where(inside, case["image"] + 2000, 0)
+    assert failed(case) == {"brightness_span": True}
+    with pytest.raises(ScanRefused, match=r"brightness varies by only 0\.0\d\d of its height .*, as in CT \(at least 0\.1\)"):
+        QualityControld("image")(case)
+
+
+@pytest.mark.parametrize(("name", "word"), [("x_t1ce.nii.gz", "t1ce"), ("sub-01_acq-gad_T1w.nii.gz", "gad"), ("T1_POST.nii", "post")])
+def test_a_contrast_agent_in_the_name_is_told(scan, caplog, name, word):
+    case = scan()
+    case["image"].meta["filename_or_obj"] = f"/data/t1ce/{name}"
+    with caplog.at_level(logging.WARNING):
+        assert failed(case) == {"contrast_agent": False}
+    assert f"the name ('{word}') tells of a contrast agent: the network knows scans without one" in caplog.text
 
 
 @pytest.mark.parametrize("modality", ["t1", "t2"])
@@ -132,7 +147,8 @@ def test_a_lesion_of_400_ml_does_not_refuse_a_scan(scan, modality):
 def test_things_that_are_no_scans_are_refused(scan):
     brain = load_template().mask > 0.5
     noise = 100 + np.random.default_rng(0).normal(0, 10, brain.shape)
-    assert failed(scan(image=brain * 1.0)) == dict.fromkeys(("distinct_values", "saturated_share", "noise_ratio"), True)
+    flat = ("distinct_values", "saturated_share", "brightness_span", "noise_ratio")
+    assert failed(scan(image=brain * 1.0)) == dict.fromkeys(flat, True)
     assert failed(scan(image=noise)).items() >= {"noise_ratio": True, "template_similarity": True}.items()
     assert failed(scan(image=np.clip(scan()["image"][0].numpy(), 0, 60)))["saturated_share"]
     negated = failed(scan(image=-scan()["image"][0].numpy()))

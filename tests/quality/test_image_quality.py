@@ -9,12 +9,12 @@ from scripts.data.phantom import phantom_volume
 from scripts.quality.image_quality import (
     brain_extents,
     brightness_range,
+    brightness_span,
     end_sections,
     noise_ratio,
     nonuniformity,
     saturated_share,
     spike_ratio,
-    tissue_contrast,
     voxel_edges,
 )
 
@@ -96,22 +96,11 @@ def test_saturated_share_and_spike_ratio():
     assert spike_ratio(np.append(np.ones(500), 2.0)) == float("inf")
 
 
-def test_tissue_contrast_has_the_sign_of_the_weighting_and_no_offset_or_factor():
-    tissue = RNG.integers(0, 3, (20, 20, 20))
-    parts = {"fluid": tissue == 0, "grey": tissue == 1, "white": tissue == 2}
-    brain = np.ones_like(tissue, dtype=bool)
-    t1 = np.choose(tissue, [10.0, 60.0, 110.0])
-    found = tissue_contrast(t1, brain, **parts)
-    assert found == pytest.approx((-0.75, -0.5))
-    assert tissue_contrast(3 * t1 - 500, brain, **parts) == pytest.approx(found)
-    assert tissue_contrast(-t1, brain, **parts) == pytest.approx((0.75, 0.5))
-
-
-def test_tissue_contrast_needs_all_tissues_and_a_range():
-    brain = np.ones((4, 4, 4), dtype=bool)
-    parts = {"fluid": brain, "grey": brain, "white": brain}
-    assert tissue_contrast(np.ones((4, 4, 4)), brain, **parts) is None
-    assert tissue_contrast(RNG.random((4, 4, 4)), brain, **{**parts, "fluid": ~brain}) is None
+def test_brightness_span_is_the_range_over_the_height():
+    ramp = np.linspace(100, 200, 1001)  # 5th to 95th percentile: 90, median 150
+    assert brightness_span(ramp) == pytest.approx(90 / 150)
+    assert brightness_span(-3 * ramp) == pytest.approx(90 / 150)
+    assert brightness_span(ramp - 150) == float("inf")
 
 
 def test_nonuniformity_is_the_spread_between_blocks():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scripts.files import replacing
-from scripts.report.tables import format_mean, format_number, markdown_table, write_csv, write_json
+from scripts.report.tables import format_mean, format_number, markdown_table, write_csv, write_json, write_text
 from scripts.results.provenance import portable_command
 
 
@@ -76,3 +76,21 @@ def test_command_shows_no_absolute_path(tmp_path):
 def test_command_of_this_process_shows_no_absolute_path():
     assert sys.prefix not in portable_command([sys.executable, *sys.argv])
     assert portable_command([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=1+1", "'=1+1"), ("+cmd", "'+cmd"), ("-x", "'-x"), ("@SUM(A1)", "'@SUM(A1)"), ("-0.5", "-0.5"), ("+3", "+3"), ("a=b", "a=b")],
+)
+def test_texts_that_a_spreadsheet_would_run_are_quoted(tmp_path, text, cell):
+    write_csv(tmp_path / "a.csv", [{"name": text, "value": -1.5}])
+    assert (tmp_path / "a.csv").read_text().splitlines()[1] == f"{cell},-1.5"
+    write_csv(tmp_path / "a.csv", [{"name": text}], for_people=False)
+    assert (tmp_path / "a.csv").read_text().splitlines()[1] == text
+
+
+def test_names_that_are_no_text_can_be_written(tmp_path):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_csv(tmp_path / "a.csv", [{"name": name}])
+    write_text(tmp_path / "a.html", name)
+    assert (tmp_path / "a.html").read_text() == "caf\\udce9"

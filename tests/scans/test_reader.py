@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -175,3 +176,35 @@ def test_results_lie_on_the_grid_that_was_read(tmp_path):
     result = nib.load(tmp_path / "a_out.nii.gz")
     np.testing.assert_allclose(result.affine, nib.load(path).affine, atol=1e-5)  # float32 in the header
     np.testing.assert_array_equal(result.get_fdata(), VOXELS)
+
+
+def _claiming(path, shape, voxels=b""):
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.uint8)
+    header.set_sform(np.eye(4), 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    content = header.binaryblock + bytes(4) + voxels
+    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "voxels", "message"),
+    [
+        ("huge.nii", (30000, 30000, 30000), b"", r"is cut off: the header promises 27,000,000,000,352 bytes, the file holds about 352"),
+        ("huge.nii.gz", (30000, 30000, 30000), b"", "is cut off: the header promises 27,000,000,000,352 bytes, the file can hold at most"),
+        ("packed.nii.gz", (1400, 1400, 1400), None, r"the image has 1400 x 1400 x 1400 voxels, more than the limit of 512,000,000\. Resample"),
+        ("slice.nii", (64, 64, 1), bytes(4096), r"the image is a single slice, got \(64, 64, 1\)\. Give a volume of the whole head"),
+        ("slab.nii", (64, 3, 64), bytes(12288), r"the image is only 3 slices, got \(64, 3, 64\)"),
+    ],
+)
+def test_sizes_are_held_against_the_file_and_a_limit_before_memory_is_taken(tmp_path, name, shape, voxels, message):
+    if voxels is None:  # 12 MB of noise, which could hold it all by its length
+        voxels = np.random.default_rng(0).bytes(4_000_000)
+    path = _claiming(tmp_path / name, shape, voxels)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"{name.replace('.', '[.]')}: {message}"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()

@@ -11,6 +11,7 @@ from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
 from scripts.scans.affine import header_affine
 from scripts.scans.reader import ScanReader
+from scripts.scans.writer import save_volume
 
 SHAPE = (12, 14, 10)
 VOXELS = phantom_volume(SHAPE, 3)[0]
@@ -104,11 +105,6 @@ def test_a_broken_qform_alone_leaves_a_guess(write):
     assert "the qform of the header is not used" in notes
 
 
-def test_a_qform_that_nibabel_refuses_is_refused(write):
-    with pytest.raises(InputError, match=r"a\.nii: cannot be read \(w2 should be positive, but is -3"):
-        read(write(sform_code=0, quatern_b=2.0))
-
-
 def test_no_voxel_sizes_are_refused(write):
     path = write(sform_code=0, qform_code=0, pixdim=[1, np.nan, 2, 2, 1, 1, 1, 1])
     with pytest.raises(InputError, match=r"a\.nii: the header tells neither the orientation nor the size of the voxels"):
@@ -188,3 +184,32 @@ def test_a_header_is_not_changed_by_looking(write):
     before = image.header.binaryblock
     header_affine(image)
     assert image.header.binaryblock == before
+
+
+@pytest.mark.parametrize(("code", "factor", "word"), [(1, 0.001, "metre"), (3, 1000.0, "micrometre")])
+def test_other_units_of_length_become_mm_and_results_keep_them(write, tmp_path, code, factor, word):
+    own = np.diag([factor, factor, factor, 1]) @ AFFINE
+    path = write(own, own, xyzt_units=code, pixdim=[1, *np.full(3, 2 * factor), 0, 0, 0, 0])
+    image = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(path)
+    np.testing.assert_allclose(np.asarray(image.affine), AFFINE, atol=1e-4)
+    assert f"the header's unit is the {word}, not the millimetre" in image.meta["header_notes"]
+    save_volume(tmp_path / "map.nii.gz", image * 2, name="anomaly_map")
+    result = nib.load(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(result.affine, own, rtol=1e-5)
+    assert int(result.header["xyzt_units"]) & 7 == code
+
+
+def test_a_result_of_a_plain_scan_is_in_mm(write, tmp_path):
+    image = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)(write(xyzt_units=0))
+    save_volume(tmp_path / "map.nii.gz", image, name="anomaly_map")
+    assert nib.load(tmp_path / "map.nii.gz").header.get_xyzt_units()[0] == "mm"
+
+
+def test_voxels_of_a_size_that_no_head_has_are_refused(write):
+    with pytest.raises(InputError, match=r"a\.nii: the header says that voxels are 2,000 mm long \(its unit is the metre\)"):
+        read(write(xyzt_units=1))
+
+
+def test_a_quaternion_that_is_no_rotation_is_refused_where_there_is_no_sform(write):
+    with pytest.raises(InputError, match=r"a\.nii: its header has no sform, and its qform is no rotation\. Copy or convert it again from its source, or repair"):
+        read(write(sform_code=0, quatern_b=0.9, quatern_c=0.9, quatern_d=0.9))

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import statistics
+import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,3 +179,49 @@ def test_a_command_names_the_configs_of_the_bundle(root):
     assert [path.name for path in files] == ["train.yaml", "paper.yaml", "own.yaml"]
     assert all(path.is_file() for path in files[:2])
     assert words[7:] == ["--fold", "1"]
+
+
+SLEEPER = """
+import pathlib, sys, time
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+pathlib.Path(options["--output_dir"], "pid").write_text(str(__import__("os").getpid()))
+time.sleep(120)
+"""
+PARENT = """
+import sys
+from tools import run_folds as module
+from tools.bundle_step import end_on_signals
+def command(configs, options, *, run_id=""):
+    words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+    return [sys.executable, sys.argv[1], run_id, *words]
+module.bundle_command = command
+end_on_signals()
+module.run_folds(sys.argv[2], folds=[0])
+"""
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_training_too_and_meanwhile_no_other_run_writes_there(root, tmp_path, number):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "sleeper.py"), str(tmp_path / "out")]
+    restore = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    parent = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL, preexec_fn=restore)
+    told = tmp_path / "out" / "fold0" / "train" / "pid"
+    for _ in range(600):
+        if told.is_file() and told.read_text():
+            break
+        time.sleep(0.1)
+    training = int(told.read_text())
+    with pytest.raises(InputError, match="another run over folds is writing there"):
+        run_folds(str(tmp_path / "out"), folds=[0])
+    parent.send_signal(number)
+    assert parent.wait(timeout=60) != 0
+    assert not _is_alive(training)

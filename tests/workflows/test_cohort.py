@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import pytest
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError, reason
+from scripts.scans import ScanReader
+from scripts.workflows import Cohort
 
 from .conftest import FAST, run_command
 
@@ -136,3 +139,42 @@ def test_an_interrupted_run_leaves_no_half_written_file_and_goes_on_later(
     infer(str(scans), num_samples=40, report=True, picture=True)
     assert first.stat().st_mtime_ns == stamp, "what was finished is kept"
     assert (tmp_path / "out" / "s3_t1" / "result.json").is_file()
+
+
+def test_results_that_were_removed_meanwhile_count_as_failed(infer, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (scans / "s2_t1.nii.gz").unlink()
+    analyze = Cohort._analyze
+
+    def removing(self: Cohort, item: dict) -> dict:
+        shutil.rmtree(tmp_path / "out" / "s1_t1", ignore_errors=True)
+        return analyze(self, item)
+
+    monkeypatch.setattr(Cohort, "_analyze", removing)
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        infer(str(scans))
+    assert "1 of 2 scans have no anomaly map: s1_t1" in str(reason(caught.value))
+    assert "its result was removed while the others were made" in (tmp_path / "out" / "summary.csv").read_text()
+
+
+def test_what_cannot_be_written_is_told_before_the_scan_is_read(
+    infer, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScanReader, "get_data", lambda *_: pytest.fail("the scan was read"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "s1_t1").write_text("in the way")
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        infer(str(scans / "s1_t1.nii.gz"))
+    assert "s1_t1: a file is where the folder for results should be" in str(reason(caught.value))
+    long = (scans / "s1_t1.nii.gz").rename(scans / f"{'n' * 244}_t1.nii.gz")
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        infer(str(long))
+    assert "a result's name is 266 bytes long, more than 255" in str(reason(caught.value))
+
+
+def test_a_file_name_that_is_no_utf8_gets_a_readable_result(infer, scans: Path) -> None:
+    odd = scans / b"caf\xe9_t1.nii.gz".decode("utf-8", "surrogateescape")
+    (scans / "s1_t1.nii.gz").rename(odd)
+    folder = infer(str(odd)) / "caf\xe9_t1"
+    assert json.loads((folder / "result.json").read_text())["input"] == "caf\xe9_t1.nii.gz"
+    assert (folder / "panel.png").is_file()
+    assert "caf\xe9" in (folder / "report.html").read_text()

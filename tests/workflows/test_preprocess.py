@@ -19,6 +19,7 @@ from scripts.data import find_raw_cases, load_datalist
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError, reason
 from scripts.registration.template import load_template
+from scripts.workflows import preprocess_case
 
 from .conftest import run_command
 
@@ -99,6 +100,50 @@ def test_a_bad_scan_is_named_and_the_others_are_there_and_not_done_again(root: P
     assert {path: path.stat().st_mtime_ns for path in written} == written, "finished cases are left alone"
     assert all(row["status"] == "ok" for row in rows(folder).values())
     assert not list(folder.rglob(".*"))
+
+
+def test_a_run_that_ended_between_a_volume_and_its_record_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, data = tmp_path / "raw", tmp_path / "data"
+    write_scan(raw / "x_T1w.nii.gz", 5)
+    write, count = preprocess_case.write_volume, []
+
+    def killed(path: Path, *args: Any) -> None:
+        write(path, *args)
+        count.append(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocess_case, "write_volume", killed)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(root, raw, data)
+    assert len(count) == 1
+    assert count[0].is_file()
+    monkeypatch.setattr(preprocess_case, "write_volume", write)
+    preprocess(root, raw, data)
+    folder = data / "Train" / "Mine"
+    assert rows(folder)["x", "t1"]["status"] == "ok"
+    assert sorted(path.name for path in folder.rglob("*.nii.gz")) == ["x_mask.nii.gz", "x_t1.nii.gz"]
+
+
+def test_a_case_is_done_again_for_other_bytes_or_settings_and_never_for_another_path(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, data = tmp_path / "raw", tmp_path / "data"
+    write_scan(raw / "x_T1w.nii.gz", 5)
+    preprocess(root, raw, data)
+    volume = data / "Train" / "Mine" / "t1" / "x_t1.nii.gz"
+    stamp = volume.stat().st_mtime_ns
+    raw.rename(tmp_path / "moved")
+    preprocess(root, tmp_path / "moved", data)
+    assert volume.stat().st_mtime_ns == stamp
+    write_scan(tmp_path / "moved" / "x_T1w.nii.gz", 6)
+    preprocess(root, tmp_path / "moved", data)
+    assert volume.stat().st_mtime_ns != stamp
+    stamp = volume.stat().st_mtime_ns
+    preprocess(root, tmp_path / "moved", data, interpolation="nearest")
+    assert volume.stat().st_mtime_ns != stamp
+    texts = [path.read_text() for path in (data / "Train").rglob("*") if path.suffix in (".json", ".csv", ".html")]
+    assert texts
+    assert not any(str(tmp_path) in text for text in texts), "no path of this machine stands in the data set"
 
 
 def test_what_is_written_is_a_data_set_for_make_splits(root: Path, raw: Path, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def contrast_of(series: DicomSeries) -> Hint:
 
 
 def _words(text: str) -> Hint | None:
-    return read_words([word for word in re.split(r"[^A-Za-z0-9]+", text) if word])
+    hint = read_words([word for word in re.split(r"[^A-Za-z0-9]+", text) if word])
+    return Hint(other=hint.agent) if hint and hint.agent else hint
 
 
 def _excluded(series: DicomSeries) -> Hint | None:

@@ -19,6 +19,7 @@ __all__ = [
     "holds_dicom_alone",
     "list_names",
     "one_of_each",
+    "readable_name",
     "scan_stem",
     "search_folder",
     "telling_folders",
@@ -39,12 +40,23 @@ _NUM_NAMED = 5
 def scan_stem(path: Path) -> str:
     """Return a file's name without the suffix of an image format, in upper or lower case (`.nii.gz` is one).
 
+    Names whose bytes are no UTF-8 are read as Latin-1.
+
     Examples:
         >>> scan_stem(Path("sub-01_T1w.nii.gz"))
         'sub-01_T1w'
     """
     suffix = _suffix(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
+    return readable_name(path.name[: -len(suffix)] if suffix else path.stem)
+
+
+def readable_name(name: str) -> str:
+    """Return a file's name as text that can be written: bytes that are no UTF-8 are read as Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
+    return name
 
 
 def check_file(path: Path, what: str = "scan") -> Path:
@@ -134,7 +146,7 @@ def case_names(paths: Sequence[Path], root: Path) -> list[str]:
     Returns:
         For `root/a/anat/T1.nii` and `root/b/anat/T1.nii` the names `a_T1` and `b_T1`.
     """
-    parts = [(*path.relative_to(root).parts[:-1], scan_stem(path)) for path in paths]
+    parts = [(*map(readable_name, path.relative_to(root).parts[:-1]), scan_stem(path)) for path in paths]
     groups: dict[str, list[tuple[str, ...]]] = {}
     for entry in parts:
         groups.setdefault(entry[-1], []).append(entry)
@@ -174,7 +186,7 @@ def telling_folders(paths: Sequence[Path]) -> list[str]:
         For `/x/a/anat/T1.nii` and `/x/b/anat/T1.nii` the texts `a` and `b`; numbers from 1 on where folders do not
         tell them apart.
     """
-    folders = [path.absolute().parts[1:-1] for path in paths]
+    folders = [tuple(map(readable_name, path.absolute().parts[1:-1])) for path in paths]
     longest = max(map(len, folders))
     padded = [("",) * (longest - len(parts)) + parts for parts in folders]
     levels = [level for level in range(longest) if len({parts[level] for parts in padded}) > 1]

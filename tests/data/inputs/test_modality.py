@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.data.inputs.modality import Modality, choose_modality, modality_of, select_modality
+from scripts.data.inputs.modality import Modality, choose_modality, contrast_agent_of, modality_of, select_modality
 from scripts.errors import InputError
 
 T1_NAMES = [
@@ -18,11 +18,17 @@ T1_NAMES = [
 T2_NAMES = ["sub-12_inplaneT2.nii.gz", "sub-01_T2w.nii", "BraTS-GLI-00000-000-t2w.nii.gz", "t2.NII.GZ", "T2/a.nii", "t1/b_t2.nii"]
 UNKNOWN_NAMES = ["scan.nii.gz", "t1_in_t2_space.nii", "orig.mgz", "sub-01_UNIT1.nii.gz", "T12.nii", "subt1.nii", "t1_study/x.nii"]
 OTHER_NAMES = {
-    "sub-01_FLAIR.nii.gz": "FLAIR", "x_t2_flair.nii": "FLAIR", "T2FLAIR.nii.gz": "T2FLAIR", "a-t2f.nii.gz": "T2F",
+    "sub-01_FLAIR.nii.gz": "FLAIR", "x_t2_flair.nii": "FLAIR", "T2FLAIR.nii.gz": "FLAIR", "a-t2f.nii.gz": "FLAIR",
     "x_t2star.nii": "T2STAR", "flair/x.nii.gz": "FLAIR", "sub-01_T1map.nii": "T1MAP", "IXI002-Guys-0828-PD.nii.gz": "PD",
-    "x-t1c.nii.gz": "T1 with contrast agent", "sub-01_ce-gadolinium_T1w.nii.gz": "T1 with contrast agent",
-    "dwi.nii": "DWI", "x_swi.nii": "SWI",
+    "dwi.nii": "DWI", "x_swi.nii": "SWI", "acq-dark-fluid_T2w.nii": "FLAIR", "x_t2_darkFluid.nii": "FLAIR",
+    "sub-01_acq-flair_T2w.nii.gz": "FLAIR", "t2_tirm_tra.nii": "FLAIR",
 }  # fmt: skip
+AGENT_NAMES = {
+    "x-t1c.nii.gz": "t1c", "t1ce.nii": "t1ce", "T1_POST.nii.gz": "post", "T1+C.nii": "+C", "x_gad_t1.nii": "gad",
+    "t1_postcontrast.nii": "postcontrast", "sub-01_acq-gad_T1w.nii.gz": "gad", "T1Gd.nii": "t1gd",
+    "sub-01_ce-gadolinium_T1w.nii.gz": "ce", "T1_SAG+C.nii": "+C", "t1_contrast.nii": "contrast", "t1ce/scan.nii": "t1ce",
+}  # fmt: skip
+NATIVE_NAMES = [*T1_NAMES, *T2_NAMES, "sub-01_ses-post_T1w.nii.gz", "t1_pre_contrast.nii", "t1ce/t1.nii", "t1_no_contrast.nii"]
 
 
 @pytest.mark.parametrize(
@@ -34,11 +40,31 @@ def test_a_name_tells_the_modality_or_nothing(name, modality):
 
 @pytest.mark.parametrize(("name", "contrast"), OTHER_NAMES.items())
 def test_other_contrasts_are_refused_unless_the_user_says_otherwise(name, contrast, caplog):
-    with pytest.raises(InputError, match=f"{contrast} is not supported, only T1- and T2-weighted .* without contrast agent") as error:
+    with pytest.raises(InputError, match=f"{contrast} is not supported, only T1- and T2-weighted scans") as error:
         modality_of(Path("/data/study", name))
     assert "--modality" in error.value.fix
     assert choose_modality(Path("/data/study", name), Modality.T1) is Modality.T1
     assert "taken as t1, as --modality says" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "word"), AGENT_NAMES.items())
+def test_scans_after_a_contrast_agent_are_t1_and_known_as_such(name, word):
+    assert contrast_agent_of(f"/data/study/{name}") == word
+    assert modality_of(f"/data/study/{name}") == "t1"
+    assert choose_modality(f"/data/study/{name}", None) is Modality.T1
+
+
+@pytest.mark.parametrize("name", NATIVE_NAMES)
+def test_other_names_tell_of_no_contrast_agent(name):
+    assert contrast_agent_of(f"/data/study/{name}") is None
+
+
+def test_selecting_takes_scans_after_a_contrast_agent_only_where_there_are_no_others():
+    native, enhanced = Path("/d/a_t1.nii"), Path("/d/a_t1ce.nii")
+    assert list(select_modality([native, enhanced], None, source=Path("/d"))) == [native]
+    assert select_modality([enhanced], None, source=Path("/d")) == {enhanced: "t1"}
+    after_surgery = [Path("/d/pre_t1.nii"), Path("/d/post_t1.nii")]
+    assert list(select_modality(after_surgery, None, source=Path("/d"))) == after_surgery
 
 
 def test_a_scan_that_tells_nothing_needs_the_modality():

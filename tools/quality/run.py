@@ -1,0 +1,248 @@
+"""Show what quality control says of lesions and of wrong contrasts: `python -m tools.quality --help`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fire
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from numpy.typing import NDArray
+
+from scripts.brain_extraction import BrainExtractiond
+from scripts.errors import InputError
+from scripts.quality import QualityControld
+from scripts.registration import AlignToTemplated
+from scripts.registration.template import load_template
+from scripts.report.tables import write_json, write_text
+from scripts.scans.notes import read_notes
+from scripts.transforms import NormalizeScansd
+from tools.quality.contrasts import CONTRASTS, misplaced, noises, recoloured
+from tools.quality.lesions import KINDS, Lesion, draw_lesion, on_grid, paint
+from tools.quality.report import markdown_report
+
+__all__ = ["main", "prove_quality_control"]
+
+logger = logging.getLogger(__name__)
+_PUSHES_MM = (0.0, 4.0, 8.0)
+_VOLUME_ML = (20.0, 250.0)
+_STRIDE = 7919  # a prime, so that every scan takes its turn, from all over the list
+_WRITE_EVERY = 20
+Row = dict[str, Any]
+Found = tuple[str, str, Path, Path]  # set, modality, image, mask
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan in memory: `image` and `brain` [H, W, D], `affine` voxel to world, `name`, `modality` and its `group`."""
+
+    group: str
+    name: str
+    modality: str
+    image: NDArray
+    brain: NDArray[np.bool_]
+    affine: NDArray
+
+
+def prove_quality_control(
+    sets: str | tuple[str, ...],
+    *,
+    shapes: str,
+    heads: str | tuple[str, ...] = (),
+    output_dir: str = "runs/quality",
+    t1_lesions: int = 60,
+    t2_lesions: int = 60,
+    wrong: int = 8,
+    seed: int = 0,
+) -> None:
+    """Check healthy scans, the same with lesions of 20 to 250 ml set in, and the same made wrong; write the tables.
+
+    Writes quality_control.json (each scan) and quality_control.md (the tables of the documentation). Stripped scans on
+    the template grid are checked as they are; heads go through brain extraction and alignment, before and after a
+    lesion is set in.
+
+    Args:
+        sets: folders such as DATA_DIR/Train/NAME, with t1 or t2 and mask on the template grid.
+        shapes: 4D NIfTI of lesion shapes on the template grid.
+        heads: NIfTI files of healthy heads, T1w or T2w by name.
+        output_dir: folder of the two files.
+        t1_lesions: how many lesions to set into stripped T1, spread over the scans.
+        t2_lesions: likewise for T2.
+        wrong: how many scans of each modality are made wrong in every way.
+        seed: of all that is random.
+
+    Raises:
+        InputError: if there are no scans.
+    """
+    lesions = _LesionSource(_read_shapes(shapes), np.random.default_rng(seed))
+    files = [found for folder in _as_tuple(sets) for found in _find(Path(folder))]
+    if not files:
+        raise InputError("`sets` must name folders with t1 or t2 and mask, got none with scans", path=str(sets))
+    rows: list[Row] = []
+    for row in _all_rows(files, _as_tuple(heads), lesions, numbers={"t2": t2_lesions, "t1": t1_lesions}, wrong=wrong):
+        rows.append(row)
+        words = " ".join(str(row[name]) for name in ("group", "name", "modality", "what"))
+        surprise = row["refused"] == row["wanted"]
+        logger.log(logging.WARNING if surprise else logging.INFO, "%s: %s", words, row["reasons"] or "passed")
+        if len(rows) % _WRITE_EVERY == 0:
+            _write(Path(output_dir), rows)
+    _write(Path(output_dir), rows)
+
+
+def _read_shapes(path: str) -> NDArray[np.bool_]:
+    return np.asarray(nib.load(path).dataobj) > 0  # type: ignore[attr-defined]
+
+
+def _write(folder: Path, rows: list[Row]) -> None:
+    write_json(folder / "quality_control.json", {"rows": rows})
+    write_text(folder / "quality_control.md", markdown_report(rows))
+
+
+def _all_rows(
+    files: list[Found], heads: tuple[str, ...], lesions: _LesionSource, *, numbers: Mapping[str, int], wrong: int
+) -> Iterator[Row]:
+    for modality, number in numbers.items():
+        own = [found for found in files if found[1] == modality]
+        for k in range(number if own else 0):
+            yield _check_lesion(_load(own[(k * _STRIDE) % len(own)]), lesions, k)
+        for found in own[:: max(1, len(own) // max(wrong, 1))][:wrong]:
+            yield from _check_wrong(_load(found))
+    for found in files:
+        yield _check(_load(found), "healthy", healthy=True)
+    for k, head in enumerate(heads):
+        yield from _check_head(Path(head), lesions, k)
+
+
+@dataclass(frozen=True)
+class _LesionSource:
+    shapes: NDArray[np.bool_]
+    rng: np.random.Generator
+
+    def draw(self, k: int) -> tuple[Lesion, float, float]:
+        """Return the k-th lesion on the template grid, its ml and its push, mm: blobs and real shapes in turn."""
+        volume = float(np.exp(self.rng.uniform(*np.log(_VOLUME_ML))))
+        push = _PUSHES_MM[k % len(_PUSHES_MM)]
+        shape = self.shapes[..., self.rng.integers(self.shapes.shape[-1])] if k % 2 else None
+        brain = load_template().mask > 0.5
+        return draw_lesion(brain, 2.0, volume_ml=volume, push_mm=push, shape=shape, rng=self.rng), volume, push
+
+
+def _find(folder: Path) -> Iterator[Found]:
+    for modality in ("t1", "t2"):
+        for path in sorted((folder / modality).glob("*.nii.gz")):
+            case = path.name.removesuffix(f"_{modality}.nii.gz")
+            yield folder.name, modality, path, folder / "mask" / f"{case}_mask.nii.gz"
+
+
+def _load(found: Found) -> Scan:
+    group, modality, path, mask = found
+    file: Any = nib.load(path)  # nibabel tells type checkers less than every image has
+    brain = np.asarray(nib.load(mask).dataobj) > 0  # type: ignore[attr-defined]
+    image = np.asarray(file.dataobj, dtype=np.float32)
+    return Scan(group, path.name.split(".")[0], modality, image * brain, brain, file.affine)
+
+
+def _case(scan: Scan, *, masked: bool = True) -> dict[Any, Any]:
+    volumes = {"image": scan.image.astype(np.float32)} | ({"brain_mask": scan.brain.astype(np.uint8)} if masked else {})
+    affine = torch.as_tensor(scan.affine)
+    case = {key: MetaTensor(torch.from_numpy(array.copy())[None], affine=affine) for key, array in volumes.items()}
+    return {**case, "modality": scan.modality}
+
+
+def _row(scan: Scan, what: str, case: dict[Any, Any], *, healthy: bool, **facts: Any) -> Row:
+    checks = read_notes(QualityControld("image", force=True)(case))["quality"]["checks"]
+    fatal = [check for check in checks if check["fatal"]]
+    return {
+        "group": scan.group,
+        "name": scan.name,
+        "modality": scan.modality,
+        "what": what,
+        "wanted": healthy,
+        "refused": bool(fatal),
+        "reasons": [check["text"] for check in fatal],
+        "warnings": [check["name"] for check in checks if not check["passed"] and not check["fatal"]],
+        "numbers": {check["name"]: check["value"] for check in checks},
+        **facts,
+    }
+
+
+def _check(scan: Scan, what: str, *, healthy: bool, **facts: Any) -> Row:
+    return _row(scan, what, _case(scan), healthy=healthy, **facts)
+
+
+def _check_lesion(scan: Scan, lesions: _LesionSource, k: int) -> Row:
+    lesion, volume, push = lesions.draw(k)
+    kind = KINDS[scan.modality][k % len(KINDS[scan.modality])]
+    to_voxel = np.linalg.inv(scan.affine[:3, :3])
+    image = paint(scan.image, scan.brain, to_voxel, lesion, kind=kind, modality=scan.modality, rng=lesions.rng)
+    changed = Scan(scan.group, scan.name, scan.modality, image, scan.brain, scan.affine)
+    return _check(changed, str(kind), healthy=True, volume_ml=round(volume), push_mm=push)
+
+
+def _check_wrong(scan: Scan) -> Iterator[Row]:
+    other = "t2" if scan.modality == "t1" else "t1"
+
+    def changed(image: NDArray, brain: NDArray | None = None, modality: str = scan.modality) -> Scan:
+        brain = scan.brain if brain is None else brain
+        return Scan(scan.group, scan.name, modality, image * brain, brain, scan.affine)
+
+    yield _check(changed(scan.image, modality=other), f"{scan.modality} said to be {other}", healthy=False)
+    inverted = changed(float(scan.image.max()) - scan.image)
+    yield _check(inverted, "inverted", healthy=False)
+    for name, (levels, noise) in CONTRASTS.items():
+        image = recoloured(scan.image, scan.brain, modality=scan.modality, levels=levels, noise=noise)
+        for said in ("t1", "t2"):
+            yield _check(changed(image, modality=said), f"{name}, said to be {said}", healthy=False)
+    for name, image in noises(scan.brain):
+        yield _check(changed(image), name, healthy=False)
+    for name, image, brain in misplaced(scan.image, scan.brain):
+        yield _check(changed(image, brain), name, healthy=False)
+
+
+def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
+    """Check a head, and the same with a lesion where the first run found the brain to be."""
+    steps = Compose([NormalizeScansd("image"), BrainExtractiond("image"), AlignToTemplated(["image", "brain_mask"])])
+    file: Any = nib.load(path)
+    modality = "t2" if "t2" in path.name.lower() else "t1"
+    image = np.asarray(file.dataobj, dtype=np.float32)
+    head = Scan("heads", path.name.split(".")[0], modality, image, np.zeros(image.shape, bool), file.affine)
+    case = steps(_case(head, masked=False))
+    rows = [_row(head, "healthy, with skull", case, healthy=True)]
+    to_template = np.asarray(read_notes(case)["alignment"]["world_to_template"])
+    to_lesion = np.linalg.solve(load_template().affine, to_template @ head.affine)
+    lesion, volume, push = lesions.draw(k)
+    kind = KINDS[modality][k % len(KINDS[modality])]
+    brain = case["brain_mask"][0].numpy() > 0
+    to_voxel = np.linalg.inv((to_template @ head.affine)[:3, :3])
+    placed = on_grid(lesion, to_lesion, image.shape)
+    painted = paint(image, brain, to_voxel, placed, kind=kind, modality=modality, rng=lesions.rng)
+    ill = Scan("heads", head.name, modality, painted, head.brain, head.affine)
+    facts = {"volume_ml": round(volume), "push_mm": push}
+    try:
+        rows.append(_row(ill, f"{kind}, with skull", steps(_case(ill, masked=False)), healthy=True, **facts))
+    except InputError as error:
+        told = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
+        rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **told})
+    return rows
+
+
+def _as_tuple(names: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("scripts.quality.control").setLevel(logging.ERROR)  # its warnings are what is counted here
+    try:
+        fire.Fire(prove_quality_control)
+    except InputError as error:
+        sys.exit(str(error))
