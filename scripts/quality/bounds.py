@@ -140,37 +140,38 @@ BOUNDS: dict[str, Bound] = {
         below="the scan looks unlike the template: its tissues explain the brightness by {value:.2f} only",
         warn=(0.5, None),
         refuse=(0.42, None),
-        why="T1 0.60 to 0.75 (0.54 in the worst placed one), T2 0.60 to 0.68, with lesions of 20 to 250 ml "
-        "0.56 and more; noise 0.24 to 0.40, a brain upside down 0.40 to 0.46",
+        why="0.60 to 0.75 in 268 T1 (0.54 in the worst placed one), 0.60 to 0.68 in 14 T2, 0.54 and more in "
+        "72 scans with lesions of 20 to 250 ml; noise 0.24 to 0.40, a brain upside down 0.40 to 0.46",
     ),
     "t1_fluid_contrast": Bound(
         label="correlation of brightness with fluid",
         above="fluid is hardly darker than tissue, unlike in T1",
         warn=(None, -0.2),
         refuse=(None, 0.0),
-        why="−0.63 to −0.41 in T1, −0.35 in the worst placed one; with lesions at most −0.46; 0.37 to 0.57 in T2-like "
-        "and proton-density scans",
+        why="−0.64 to −0.41 in 268 T1, −0.35 in the worst placed one, −0.61 to −0.46 in 30 with lesions; "
+        "0.37 to 0.57 in T2-like and proton-density scans",
     ),
     "t2_fluid_contrast": Bound(
         label="correlation of brightness with fluid",
         below="fluid is hardly brighter than tissue, unlike in T2",
         warn=(0.1, None),
         refuse=(0.0, None),
-        why="0.20 to 0.40 in T2, with lesions 0.18 and more; −0.40 to −0.32 in FLAIR-like, CT-like and inverted scans",
+        why="0.20 to 0.40 in 14 T2, 0.18 to 0.40 in 42 with lesions; −0.40 to −0.32 in FLAIR-like, CT-like and "
+        "inverted scans",
     ),
     "t1_grey_white_contrast": Bound(
         label="grey against white matter, in deviations of a block's brightness",
         above="grey matter is hardly darker than white matter, unlike in T1",
         warn=(None, -0.4),
         refuse=(None, -0.15),
-        why="−1.22 to −0.49 in T1 that is well placed, −0.25 in the worst placed one; with lesions at most "
-        "−0.50; −0.09 to 0.40 in FLAIR-like and CT-like scans made of T1",
+        why="−1.22 to −0.49 in 268 T1, −0.25 in the worst placed one, −1.13 to −0.50 in 30 with lesions; "
+        "−0.09 to 0.40 in FLAIR-like and CT-like scans made of T1",
     ),
     "t2_grey_white_contrast": Bound(
         label="grey against white matter, in deviations of a block's brightness",
         below="grey matter is hardly brighter than white matter, unlike in T2",
         warn=(0.3, None),
-        why="1.07 to 1.39 in T2, with lesions 0.93 and more; less says only that the scan is unusual",
+        why="1.07 to 1.39 in 14 T2, 0.87 to 1.35 in 42 with lesions; less says only that the scan is unusual",
     ),
     "nonuniformity": Bound(
         label="differences of brightness across the white matter",
