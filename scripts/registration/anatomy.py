@@ -30,6 +30,7 @@ PERIVENTRICULAR_MM = 10.0  # a usual limit for lesions beside the lateral ventri
 FAR_MM = 10.0  # farther than that from the template's brain nothing has a name
 MIDLINE_MM = 2.0
 ONE_SIDE = 0.8  # share of a region's voxels that makes it left or right
+_HALF, _MIN_WHITE, _MIN_GREY, _MAX_TISSUE_IN_FLUID = 0.5, 0.9, 0.7, 0.3  # shares of a voxel that count as one tissue
 _WHITE_MATTER_LOBES = ("corpus callosum", "deep white matter")
 _VENTRICLE_MM = ((10.0, -4.0, 20.0), (-10.0, -4.0, 20.0))  # inside the body of each lateral ventricle
 _LANDMARKS = Path(__file__).with_name("landmarks.csv")
@@ -166,9 +167,12 @@ class _Maps:
 def _maps() -> _Maps:
     template, tissues = load_template(), load_tissues()
     origin = template.affine[:3, 3]
-    kinds = np.select([tissues.white, tissues.grey, tissues.fluid], [3, 2, 1], 0).astype(np.uint8)
+    brain = template.mask > _HALF
+    fluid = brain & (tissues.grey + tissues.white < _MAX_TISSUE_IN_FLUID)
+    pure = [tissues.white > _MIN_WHITE, brain & (tissues.grey > _MIN_GREY), fluid]
+    kinds = np.select(pure, [3, 2, 1], 0).astype(np.uint8)
     # In the template each lateral ventricle is a piece of fluid of its own, 7 ml.
-    pieces, _ = label(tissues.fluid)
+    pieces, _ = label(fluid)
     seeds = np.rint((np.array(_VENTRICLE_MM) - origin) / TEMPLATE_SPACING_MM).astype(int)
     ventricles = np.isin(pieces, pieces[tuple(seeds.T)])
     outside, ventricle = (

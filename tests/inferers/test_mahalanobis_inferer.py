@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -152,7 +154,8 @@ def test_autocast_networks_give_float32_maps_that_are_close(make, volumes, netwo
 
 
 @pytest.mark.parametrize(("progress", "shown"), [(True, True), (False, False)])
-def test_progress_bar_counts_slices(make, volumes, recorder, capsys, progress, shown):
+def test_progress_bar_counts_slices(make, volumes, recorder, capsys, monkeypatch, progress, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # bars are for terminals
     images, masks = volumes
     make(progress=progress)(images[:1], recorder(), masks[:1])
     slices = int((masks[0, 0] > 0).any(0).any(0).sum())

@@ -119,7 +119,7 @@ def test_without_an_autocast_type_an_outer_autocast_changes_nothing(tiny_network
             {"conditioning": "cross_attention"},
             "must be built with with_conditioning=True for conditioning cross_attention, got with_conditioning=False",
         ),
-        ({"autocast_dtype": "bf16"}, "`autocast_dtype` must name a torch dtype or be None, got 'bf16'"),
+        ({"autocast_dtype": "bf16"}, "`autocast_dtype` must be one of bfloat16, float16, or none, got 'bf16'"),
     ],
 )
 def test_wrong_combinations_are_refused(library_unet, options, message):

@@ -36,7 +36,7 @@ TAKEN: dict[str, str] = {
     "a fraction": "regularization ssim_sigma smoothing_sigma memory_budget_mb grid_spacing lesion_bins_ml max_median_ml "
     "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold min_volume_ml "
     "max_gradient_norm",
-    "a truth value": "min_max population shared_noise progress bias_correction quality_control overwrite force picture "
+    "a truth value": "min_max median_scaling population shared_noise progress bias_correction quality_control overwrite force picture "
     "report dicom keep_published_splits full_resolution ema_ramp anomalies resume",
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
     "thresholds_file series population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "

@@ -74,7 +74,7 @@ def test_rows_are_named_by_what_differs_and_come_once(tmp_path: Path, parser: Co
         checkpoint="weights.pt",
     )
     assert [setting.name for setting in grid.settings] == [
-        "base", "median_size=0", "timestep=300+500", "min_max=false", "regularization=1e-05",
+        "base", "median_size=0", "timestep=500", "timestep=300+500", "min_max=false", "regularization=1e-05",
         "score=diagonal, median_size=0", "score=diagonal", "mine", "same as base",
     ]  # fmt: skip
     by_name = {setting.name: setting.values for setting in grid.settings}

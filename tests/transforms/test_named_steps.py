@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -27,7 +28,10 @@ def test_result_and_inverse_are_those_of_compose() -> None:
     assert torch.equal(NamedSteps(steps, progress=False).inverse(named)["image"], data["image"])
 
 
-def test_seconds_are_noted_by_step_and_add_up_over_two_chains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_seconds_are_noted_by_step_and_add_up_over_two_chains(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # bars are for terminals
     data = {"image": MetaTensor(torch.zeros(1, 3, 4)), "case": "sub-07"}
     first = NamedSteps([Lambdad("image", func=_wait), Lambdad("image", func=_wait)])(data)
     second = NamedSteps([Lambdad("image", func=_wait)])(first)

@@ -100,7 +100,7 @@ def test_real_1_mm_scan_lands_on_the_template(data_dir, load, caplog):
     other = load(brain_mask=data_dir / "Train/ds002748/mask/sub-03_mask.nii.gz")["brain_mask"]
     covered = np.count_nonzero((output["brain_mask"].numpy() > 0) & (other.numpy() > 0))
     assert covered > 0.98 * float(output["brain_mask"].sum())
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("scripts")]
 
 
 @pytest.mark.parametrize("axcodes", ["RAS", "LPI"])

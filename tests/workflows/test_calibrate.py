@@ -14,7 +14,7 @@ CONFIGS = "['bundle/configs/inference.yaml','bundle/configs/calibrate.yaml']"
 
 def test_inference_uses_what_calibration_wrote(root: Path, tree: Path, models: Path, tmp_path: Path) -> None:
     options = {**FAST, "model_dir": models, "min_max": False}
-    sets = {"healthy": "['IXI']", "lesion": "['Brats21']", "held_out": "['IXI']", "limit": 2}
+    sets = {"healthy": "['IXI']", "lesion": "['Brats21']", "held_out": "['IXI']", "untrained": "[]", "limit": 2}
     done = run_command(root, config_file=CONFIGS, dataset_dir=tree, output_dir=tmp_path / "out", **sets, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     entry = json.loads((models / "thresholds.json").read_text())["t1"]["default"]
@@ -26,8 +26,8 @@ def test_inference_uses_what_calibration_wrote(root: Path, tree: Path, models: P
     for folder, more in (("same", {}), ("other", {"operating_point": "healthy_fpr_0.05", "num_samples": 3})):
         monai.bundle.run(config_file=str(root / "bundle/configs/inference.yaml"), output_dir=str(tmp_path / folder), **{**changed, **more})
     same, other = (json.loads(next((tmp_path / name).rglob("result.json")).read_text()) for name in ("same", "other"))
-    assert same["threshold"] == entry["points"]["best_dice"]["threshold"]
-    assert same["threshold_source"] == entry["points"]["best_dice"]["source"]
+    assert same["threshold"] == entry["points"]["healthy_ml"]["threshold"]
+    assert same["threshold_source"] == entry["points"]["healthy_ml"]["source"]
     assert same["p_value"] in (1 / 3, 2 / 3, 1.0)
     assert other["threshold"] == entry["points"]["healthy_fpr_0.05"]["threshold"]
     assert other["threshold_source"].endswith("; calibrated for other settings: num_samples 2, now 3")

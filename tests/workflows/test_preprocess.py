@@ -282,8 +282,8 @@ def test_the_config_opens_with_its_command_and_keeps_expressions_short(root: Pat
 
 
 def test_cases_of_the_real_raw_scans(data_dir: Path) -> None:
-    cases = {case["case"]: [scan["modality"] for scan in case["scans"]] for case in find_raw_cases(data_dir / "raw")}
-    assert cases == {"patient04_study1": ["t1"], "sub-02": ["t1"], "sub-12": ["t1", "t2"]}
+    cases = {case["case"]: [scan["modality"] for scan in case["scans"]] for case in find_raw_cases(data_dir / "raw") if not case["case"].startswith("IXI")}
+    assert cases == {"patient04_study1": ["t1"], "patient12_study1": ["t1", "t2"], "sub-02": ["t1"], "sub-12": ["t1", "t2"]}
 
 
 def test_a_scan_that_cannot_be_is_an_input_error() -> None:

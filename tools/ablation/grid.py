@@ -117,7 +117,10 @@ def read_grid(path: str | Path, parser: ConfigParser, *, checkpoint: str | None 
         raise InputError(f"a grid must have some of {', '.join(_PARTS)}; got {', '.join(unknown)}", path=path)
     values = _over_preset(content.get("base") or SHIPPED, None, parser, path)
     if checkpoint is not None:
-        values["checkpoint"] = str(checkpoint)
+        # the statistics of healthy subjects that are shipped belong to the shipped weights
+        base = content.get("base")
+        asked = isinstance(base, Mapping) and "population" in base
+        values |= {"checkpoint": str(checkpoint), "population": values["population"] and asked}
     grid = Grid([Setting(BASE, values)])
     for key, listed in _mapping(content.get("axes"), "axes", path).items():
         _add_axis(grid, key, listed, path)
