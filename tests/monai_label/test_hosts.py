@@ -66,7 +66,7 @@ def test_options_that_cannot_be_used_are_refused_when_a_case_comes(options, mess
 
 
 def test_files_are_loaded_as_far_as_a_case_has_them(write_nifti):
-    values = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    values = np.arange(12.0**3, dtype=np.float32).reshape(12, 12, 12)
     load = LoadScansd(["image", "brain_mask"], allow_missing_keys=True)
     data = load({"image": write_nifti(values, "scan"), "case": "a"})
     assert set(data) == {"image", "case"}

@@ -22,7 +22,7 @@ def test_training_leaves_the_best_weights_a_checkpoint_and_curves(trained: Train
     weights = torch.load(folder / "model.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
-    assert set(checkpoint) == {"network", "ema", "optimizer", "lr_scheduler", "best", "trainer"}
+    assert set(checkpoint) == {"network", "ema", "optimizer", "lr_scheduler", "best", "early_stop", "trainer"}
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert {"train_loss", "val_mean_absolute_error"} <= set(events.Tags()["scalars"])
     assert "training" in done.stderr, "a progress bar is shown"
