@@ -84,9 +84,10 @@ def test_scale_and_offset(score: Score, plain: torch.Tensor, tmp_path: Path, exp
     torch.testing.assert_close(found, plain, atol=0.02 * float(plain.max()), rtol=0.02)
 
 
-@pytest.mark.xfail(reason="open: one of these normalisations of a phantom gave a Dice of 0.79 (issue 13.4)", strict=False)
-@FEW
-@given(kind=st.sampled_from(["z", "z inside", "[-1, 1]", "nan"]))
+_OPEN = pytest.mark.xfail(reason="open (issue 13.4): the background, 0, is the mean of the brain; Dice 0.79", strict=True)
+
+
+@pytest.mark.parametrize("kind", ["z", pytest.param("z inside", marks=_OPEN), "[-1, 1]", "nan"])
 def test_usual_normalisations(score: Score, plain: torch.Tensor, tmp_path: Path, kind: str) -> None:
     voxels, brain = VOXELS.astype(np.float64), VOXELS > 0
     changed = {
