@@ -1,4 +1,4 @@
-"""Choose thresholds on validation scans and measure what they mark in healthy people."""
+"""Choose thresholds on validation scans and measure what they mark in healthy subjects."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from scripts.evaluation.scores import healthy_point
 from scripts.metrics.best_dice import pooled_best_dice
 from scripts.metrics.conformal import largest_p_value
 from scripts.metrics.healthy_threshold import threshold_at_rate, threshold_at_volume
+from scripts.metrics.lesions import without_small_peaks
 from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.ops import scan_score
 from scripts.report.calibration_report import calibration_markdown
 from scripts.report.tables import write_csv, write_text
 from scripts.results.provenance import portable_command
+from scripts.results.regions import check_min_volume
 
 __all__ = ["CalibrationHandler"]
 
@@ -49,6 +51,7 @@ class _Scan:
     outside_lesion: int
     outside_other: int
     voxel_ml: float
+    age: float | None = None
 
     def volume_counts(self) -> ScoreCounts:
         """Count all voxels of the volume, those outside the brain with score zero (the paper's way)."""
@@ -80,11 +83,12 @@ class CalibrationHandler:
         outputs: names of the inferer's channels, `anomaly_map` among them.
         preset: name of the entry.
         modality: t1 or t2.
-        settings: of the map, kept with the entry.
+        settings: of the map, with the checksum of the population statistics, kept with the entry.
         weights: `file` and `sha256` of the network's weights.
         rates: false positive rates, in (0, 1).
         max_median_ml: what `healthy_ml` may mark in the median healthy scan, ml.
         max_p95_ml: what it may mark at the 95th percentile of the healthy scans, ml.
+        min_volume_ml: smallest candidate region that inference keeps, ml; smaller ones count as not marked here too.
         default: the point that inference uses; None takes `healthy_ml`, or without healthy scans `best_dice`.
         share: of the brain's voxels that make up the scan's score.
 
@@ -103,6 +107,7 @@ class CalibrationHandler:
     rates: Sequence[float] = (0.01, 0.05, 0.1)
     max_median_ml: float = 3.0
     max_p95_ml: float = 15.0
+    min_volume_ml: float = 0.0
     default: str | None = None
     share: float = 0.01
     scans: list[_Scan] = field(default_factory=list, init=False)
@@ -113,6 +118,7 @@ class CalibrationHandler:
             raise InputError(f"`outputs` must hold {_MAP}, got {list(self.outputs)}")
         if not self.rates or not all(0 < rate < 1 for rate in self.rates):
             raise InputError(f"`rates` must be in (0, 1), got {list(self.rates)}")
+        self.min_volume_ml = check_min_volume(self.min_volume_ml)
         if not 0 < self.max_median_ml <= self.max_p95_ml:
             given = f"{self.max_median_ml} and {self.max_p95_ml}"
             raise InputError(f"`max_median_ml` and `max_p95_ml` must be 0 < max_median_ml <= max_p95_ml, got {given}")
@@ -141,22 +147,25 @@ class CalibrationHandler:
 
     def _collect(self, engine: Engine) -> None:
         for item in engine_items(engine):
-            case = read_case(item, outputs=self.outputs)
+            case = read_case(item, outputs=self.outputs, carry=("age",))
             self.scans.append(self._scan(case, CalibrationRole(item["role"])))
 
     def _scan(self, case: EvaluatedCase, role: CalibrationRole) -> _Scan:
         mask, scores = case.brain_mask, case.channels[_MAP]
         target = case.target
         outside = int(target[~mask].sum())
+        voxel_ml = float(np.prod(case.spacing_mm)) / 1000
+        marked = without_small_peaks(scores, voxel_ml=voxel_ml, min_volume_ml=self.min_volume_ml)
         return _Scan(
             dataset=case.dataset,
             case=case.case,
             role=role,
             score=scan_score(torch.from_numpy(scores), torch.from_numpy(mask), share=self.share),
-            counts=ScoreCounts.count(scores[mask], target[mask], mantissa_bits=POOLED_MANTISSA_BITS),
+            counts=ScoreCounts.count(marked[mask], target[mask], mantissa_bits=POOLED_MANTISSA_BITS),
             outside_lesion=outside,
             outside_other=int((~mask).sum()) - outside,
-            voxel_ml=float(np.prod(case.spacing_mm)) / 1000,
+            voxel_ml=voxel_ml,
+            age=_age(case.details.get("age")),
         )
 
     def _of(self, role: CalibrationRole) -> list[_Scan]:
@@ -201,31 +210,53 @@ class CalibrationHandler:
             entry["healthy_source"] = f"mean of the highest {self.share:.0%} of the brain's voxels, {_named(healthy)}"
         return {**entry, "settings": dict(self.settings), "weights": self.weights["sha256"]}
 
+    def _volume_thresholds(self, healthy: Sequence[_Scan]) -> dict[str, float]:
+        """Return for each healthy data set the lowest threshold that keeps within the volumes, by its name."""
+        limits = {"median": self.max_median_ml, "p95": self.max_p95_ml}
+        return {
+            name: threshold_at_volume([scan.counts for scan in group], [scan.voxel_ml for scan in group], **limits)
+            for name, group in _by_dataset(healthy).items()
+        }
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """Return for each healthy data set what the threshold of `healthy_ml` marks when it is chosen on the others.
+
+        Returns:
+            A row a data set: `dataset`, `n`, `threshold`, `median`, `p95`, `max` (ml), `low_p` (scans with p <= 0.1
+            against the others); none where there are fewer than two data sets, or maps of volumes have no one scale.
+        """
+        healthy = self._of(CalibrationRole.HEALTHY)
+        groups = _by_dataset(healthy)
+        if len(groups) < 2 or not self.comparable:
+            return []
+        thresholds, scores = self._volume_thresholds(healthy), _score_groups(healthy)
+        rows = []
+        for name, group in groups.items():
+            threshold = max(value for other, value in thresholds.items() if other != name)
+            volumes = [scan.ml_at(threshold) for scan in group]
+            others = {other: values for other, values in scores.items() if other != name}
+            low_p = sum(largest_p_value(scan.score, others) <= 0.1 for scan in group)
+            rows.append({"dataset": name, "n": len(group), "threshold": threshold, **_volumes(volumes), "low_p": low_p})
+        return rows
+
     def _healthy_ml(self, healthy: Sequence[_Scan]) -> dict[str, Any]:
         """Return the point that bounds what is marked in the healthy scans of every data set."""
-        thresholds = []
-        for group in _by_dataset(healthy).values():
-            counts, voxel_ml = [scan.counts for scan in group], [scan.voxel_ml for scan in group]
-            limits = {"median": self.max_median_ml, "p95": self.max_p95_ml}
-            thresholds.append(threshold_at_volume(counts, voxel_ml, **limits))
+        thresholds = self._volume_thresholds(healthy)
         source = (
             f"marks at most {self.max_median_ml:g} ml in the median healthy scan and {self.max_p95_ml:g} ml at the "
-            f"95th percentile of each data set, on {_named(healthy)}"
+            f"95th percentile of each data set{self._without_small()}, on {_named(healthy)}"
         )
-        return {"threshold": max(thresholds), "source": source, "n": len(healthy)}
+        return {"threshold": max(thresholds.values()), "source": source, "n": len(healthy)}
+
+    def _without_small(self) -> str:
+        return f", regions below {self.min_volume_ml:g} ml left out" if self.min_volume_ml else ""
 
     def _measured(self, threshold: float) -> dict[str, Any]:
         """Return what a threshold marks in the held-out healthy scans, and its Dice on the lesion scans."""
         found: dict[str, Any] = {}
         held_out = [scan.ml_at(threshold) for scan in self._of(CalibrationRole.HELD_OUT)]
         if held_out:
-            found["false_positive_ml"] = {
-                "mean": round(float(np.mean(held_out)), 2),
-                "median": round(float(np.median(held_out)), 2),
-                "p95": round(float(np.quantile(held_out, 0.95)), 2),
-                "max": round(max(held_out), 2),
-                "n": len(held_out),
-            }
+            found["false_positive_ml"] = {**_volumes(held_out), "n": len(held_out)}
         if self._of(CalibrationRole.LESION):
             found["lesion_dice"] = round(_dice_at(self._lesion_counts(), threshold), 4)
         return found
@@ -245,6 +276,7 @@ class CalibrationHandler:
                 "dataset": scan.dataset,
                 "case": scan.case,
                 "role": str(scan.role),
+                "age": "" if scan.age is None else scan.age,
                 "anomaly_score": scan.score,
                 "p_value": p_value(scan),
                 **{f"ml_at_{name}": scan.ml_at(point["threshold"]) for name, point in entry["points"].items()},
@@ -257,7 +289,12 @@ class CalibrationHandler:
         entry = self.entry()
         rows = self.rows(entry)
         text = calibration_markdown(
-            entry, rows, modality=self.modality, preset=self.preset, command=portable_command(sys.argv)
+            entry,
+            rows,
+            modality=self.modality,
+            preset=self.preset,
+            left_out=self.left_out(),
+            command=portable_command(sys.argv),
         )
         folder = Path(self.output_dir)
         write_csv(folder / "calibration.csv", rows)
@@ -281,6 +318,19 @@ def _by_dataset(scans: Sequence[_Scan]) -> dict[str, list[_Scan]]:
 
 def _score_groups(scans: Sequence[_Scan]) -> dict[str, list[float]]:
     return {name: sorted(round(scan.score, 6) for scan in group) for name, group in _by_dataset(scans).items()}
+
+
+def _volumes(volumes: Sequence[float]) -> dict[str, float]:
+    """Return mean, median, 95th percentile and largest of some volumes, ml."""
+    found = {"mean": np.mean(volumes), "median": np.median(volumes), "p95": np.quantile(volumes, 0.95)}
+    return {name: round(float(value), 2) for name, value in found.items()} | {"max": round(max(volumes), 2)}
+
+
+def _age(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _dice_at(counts: ScoreCounts, threshold: float) -> float:

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 
 from scripts.errors import InputError
-from scripts.files import replacing
+from scripts.files import file_sha256, replacing
 from scripts.networks import read_checkpoint
 from scripts.ops import PopulationStatistics, fill_from_nearest
 
@@ -105,6 +105,15 @@ class PopulationFiles:
         self.folder = Path(folder)
         self._read: dict[str, PopulationFile] = {}
         self._placed: tuple[tuple[Any, ...], PopulationStatistics] | None = None
+
+    def checksums(self, *modalities: str) -> dict[str, str]:
+        """Return the SHA-256 of the files, `{"population_t1": …}`, for the settings that thresholds hold for.
+
+        Args:
+            modalities: t1, t2 or both; those without a file are left out.
+        """
+        paths = {f"population_{modality}": population_path(self.folder, modality) for modality in modalities}
+        return {name: file_sha256(path) for name, path in paths.items() if path.is_file()}
 
     def of(
         self,

@@ -12,6 +12,7 @@ import torch
 from monai.metrics import compute_panoptic_quality
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import label as connected_components
+from skimage.morphology import area_opening
 
 from scripts.metrics.arrays import checked_mask
 
@@ -25,6 +26,7 @@ __all__ = [
     "lesion_scores",
     "panoptic_scores",
     "size_bins",
+    "without_small_peaks",
 ]
 
 
@@ -118,6 +120,29 @@ def find_lesions(target: ArrayLike, *, spacing_mm: Sequence[float]) -> Lesions:
     labels = connected_components(mask, connectivity=mask.ndim)
     voxels = np.bincount(labels.ravel())[1:]
     return Lesions(labels, voxels * math.prod(spacing_mm) / 1000)
+
+
+def without_small_peaks(
+    scores: NDArray[np.floating], *, voxel_ml: float, min_volume_ml: float
+) -> NDArray[np.floating]:
+    """Lower an anomaly map's peaks until, at any threshold, every region that reaches it has a least volume.
+
+    Thresholding the result marks just what thresholding the map and leaving out small regions marks, for all thresholds
+    at once (an area opening).
+
+    Args:
+        scores: [H, W, D]; voxels that share a face, edge or corner belong together.
+        voxel_ml: volume of a voxel, ml.
+        min_volume_ml: 0 leaves the map as it is.
+
+    Returns:
+        [H, W, D], at most `scores`.
+
+    References:
+        Vincent, Grayscale area openings and closings, 1993; `skimage.morphology.area_opening`.
+    """
+    voxels = math.ceil(min_volume_ml / voxel_ml - 1e-3)
+    return scores if voxels <= 1 else area_opening(scores, area_threshold=voxels, connectivity=scores.ndim)
 
 
 def lesion_recall(lesions: Lesions, prediction: ArrayLike) -> NDArray[np.float64]:

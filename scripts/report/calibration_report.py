@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,17 @@ from scripts.report.tables import DASH, format_number, markdown_table
 
 __all__ = ["calibration_markdown"]
 
+_AGES = (0, 40, 60, 200)  # years, edges of the groups
+
 
 def calibration_markdown(
-    entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, modality: str, preset: str, command: str = ""
+    entry: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    modality: str,
+    preset: str,
+    left_out: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
 ) -> str:
     """Return the operating points and the scan scores as readable Markdown.
 
@@ -23,6 +32,7 @@ def calibration_markdown(
             against the other data sets; empty where there are none).
         modality: t1 or t2.
         preset: name of the entry.
+        left_out: of each healthy data set, what the threshold chosen on the others marks (`CalibrationHandler.left_out`).
         command: how the run was started; left out when empty.
     """
     parts = [f"# Calibration of {modality}, preset {preset}\n"]
@@ -44,7 +54,37 @@ def calibration_markdown(
         parts.append(f"Score of a scan: {entry['healthy_source']}. {lowest}\n")
     header = ["data set", "role", "n", "score, mean", "lowest", "highest", "p <= 0.1", "p <= 0.2"]
     parts.append(markdown_table(header, _scores(rows)))
+    if left_out:
+        parts.append("Each healthy data set left out: threshold and p-values from the others.\n")
+        header = ["data set", "n", "threshold", "ml marked: mean", "median", "95 %", "highest", "p <= 0.1"]
+        parts.append(markdown_table(header, [_left_out(row) for row in left_out]))
+    if by_age := _ages(entry, rows):
+        parts.append("Healthy scans by age, ml marked at the default point.\n")
+        header = ["age", "role", "n", "median", "95 %", "highest", "p <= 0.1"]
+        parts.append(markdown_table(header, by_age))
     return "\n".join(parts)
+
+
+def _left_out(row: Mapping[str, Any]) -> list[str]:
+    volumes = [format_number(row[key], digits=1) for key in ("mean", "median", "p95", "max")]
+    return [row["dataset"], str(row["n"]), format_number(row["threshold"], digits=4), *volumes, str(row["low_p"])]
+
+
+def _ages(entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    column = f"ml_at_{entry['default']}"
+    lines = []
+    for role in ("healthy", "held_out"):
+        for low, high in itertools.pairwise(_AGES):
+            own = [row for row in rows if row["role"] == role and row.get("age") not in ("", None)]
+            own = [row for row in own if low <= row["age"] < high]
+            if own:
+                volumes = [row[column] for row in own]
+                shown = [np.median(volumes), np.quantile(volumes, 0.95), max(volumes)]
+                low_p = sum(row["p_value"] != "" and row["p_value"] <= 0.1 for row in own)
+                name = f"{low} to {high - 1}" if high < _AGES[-1] else f"from {low}"
+                cells = [format_number(float(value), digits=1) for value in shown]
+                lines.append([name, role.replace("_", " "), str(len(own)), *cells, str(low_p)])
+    return lines
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:

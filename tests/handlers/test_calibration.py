@@ -15,6 +15,8 @@ from ignite.engine import Engine
 from scripts.errors import InputError
 from scripts.evaluation.scores import healthy_point
 from scripts.handlers.calibration import CalibrationHandler
+from scripts.metrics.lesions import without_small_peaks
+from scripts.results.regions import without_small_regions
 
 SHAPE = (10, 10, 10)
 
@@ -131,6 +133,49 @@ def test_healthy_scans_are_compared_with_the_other_data_sets(tmp_path: Path, ite
         expected = (1 + sum(other >= scores[row["case"]] - 1e-6 for other in entry["healthy_groups"]["B"])) / 3
         assert float(row["p_value"]) == pytest.approx(expected)
     assert {row["p_value"] for row in rows if row["role"] == "lesion"} == {str(1 / 3)}
+
+
+def test_a_data_set_that_is_left_out_is_measured_at_the_threshold_of_the_others(tmp_path: Path, items: list[dict]) -> None:
+    scans = [{**item, "dataset": name, "attributes": {"age": age}} for item, name, age in zip(items[:4], "AABB", (30, 70, "", 35), strict=True)]
+    scans[3]["pred"] = scans[3]["pred"] * 1.5
+    handler = CalibrationHandler(
+        tmp_path / "thresholds.json", tmp_path, ["anomaly_map"], preset="default", modality="t1", settings={},
+        weights={"file": "m.pt", "sha256": "abc"}, max_median_ml=1.0, max_p95_ml=2.0,
+    )  # fmt: skip
+    engine = Engine(lambda engine, batch: [batch])
+    handler.attach(engine)
+    engine.run([{**scan, "image": _with_spacing(scan["image"])} for scan in scans])
+    alone = _run(tmp_path / "b", scans[:2], max_median_ml=1.0, max_p95_ml=2.0)["points"]["healthy_ml"]["threshold"]
+    row = {row["dataset"]: row for row in handler.left_out()}["B"]
+    assert row["threshold"] == alone
+    brains = [scan["pred"][scan["brain_mask"] > 0] for scan in scans[2:]]
+    assert row["max"] == pytest.approx(max(float((b >= np.float32(alone)).sum()) * 0.008 for b in brains), abs=0.005)
+    text = (tmp_path / "calibration.md").read_text()
+    assert re.search(r"Each healthy data set left out.*\| B +\| 2 ", text, re.DOTALL)
+    assert re.search(r"\| 0 to 39 +\| healthy +\| 2 ", text)
+    assert re.search(r"\| from 60 +\| healthy +\| 1 ", text)
+
+
+def test_regions_below_the_smallest_volume_are_not_counted(tmp_path: Path, items: list[dict]) -> None:
+    point = _run(tmp_path, items[:4], max_median_ml=1.0, max_p95_ml=2.0)["points"]["healthy_ml"]
+    larger = _run(tmp_path / "b", items[:4], max_median_ml=1.0, max_p95_ml=2.0, min_volume_ml=0.05)["points"]["healthy_ml"]
+    assert larger["threshold"] < point["threshold"]
+    assert "regions below 0.05 ml left out" in larger["source"]
+    volumes = []
+    for item in items[:4]:
+        mask = ((item["pred"] >= np.float32(larger["threshold"])) & (item["brain_mask"] > 0))[0].numpy()
+        volumes.append(without_small_regions(mask, np.diag([2.0, 2, 2, 1]), min_volume_ml=0.05).sum() * 0.008)
+    assert np.median(volumes) <= 1.0
+    assert max(volumes) > 0.5
+
+
+@pytest.mark.parametrize("min_volume_ml", [0.0, 0.008, 0.02, 0.1])
+def test_lowered_peaks_are_small_regions_left_out_at_every_threshold(min_volume_ml: float) -> None:
+    scores = np.random.default_rng(0).random((9, 8, 7)).astype(np.float32).round(2)  # with ties
+    lowered = without_small_peaks(scores, voxel_ml=0.008, min_volume_ml=min_volume_ml)
+    for threshold in np.arange(0, 1.01, 0.1, dtype=np.float32):
+        kept = without_small_regions(scores >= threshold, np.diag([2.0, 2, 2, 1]), min_volume_ml=min_volume_ml)
+        assert np.array_equal(lowered >= threshold, kept) or threshold == 0
 
 
 def test_without_lesions_the_bound_in_ml_is_the_default_and_another_can_be_asked_for(tmp_path: Path, items: list[dict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_another_grid_gets_the_values_of_the_same_places(folder: Path, statistic
     torch.testing.assert_close(found.components, statistics.components[:, 1:4, 1:6, 2:6], **HALF)
     assert files.of("t1", shape=(5, 4, 3), affine=shifted, **options) is found
     assert files.of("t1", shape=GRID, affine=AFFINE, **options).mean.shape == SHAPE
+
+
+def test_checksums_name_the_files_that_thresholds_belong_to(folder: Path) -> None:
+    digest = hashlib.sha256((folder / "population_t1.pt").read_bytes()).hexdigest()
+    assert PopulationFiles(folder).checksums("t1", "t2") == {"population_t1": digest}
+    assert PopulationFiles(folder).checksums("t2") == {}
 
 
 class _ExecutedError(Exception):
