@@ -32,7 +32,7 @@ def calibration_markdown(
             against the other data sets; empty where there are none).
         modality: t1 or t2.
         preset: name of the entry.
-        left_out: of each healthy data set, what the threshold chosen on the others marks (`CalibrationHandler.left_out`).
+        left_out: of each healthy data set, what the threshold chosen on the others marks (see `CalibrationHandler`).
         command: how the run was started; left out when empty.
     """
     parts = [f"# Calibration of {modality}, preset {preset}\n"]
