@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # two processes; the tests of a module stay together, as they share fixtures
 PYTEST ?= -n 2 --dist loadscope
+# versions and hashes of all packages, torch apart: see `make lock`
+LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup setup-dev demo test test-slow lint benchmark package docs docs-picture clean
@@ -20,12 +22,12 @@ $(VENV)/.torch: requirements-torch.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(VENV)/.run: requirements.txt requirements-dicom.txt $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt
+$(VENV)/.run: requirements.lock $(VENV)/.torch
+	$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(BIN)/python -m pip install $(LOCKED) -r requirements-dev.lock
 	@touch $@
 
 setup: $(VENV)/.run          ## environment to run the bundle
@@ -51,8 +53,8 @@ benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchm
 package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in dist/
 	$(BIN)/python -m tools.release.package_bundle --output_dir dist
 
-$(VENV)/.docs: requirements-docs.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+$(VENV)/.docs: requirements-docs.lock | $(BIN)/python
+	$(BIN)/python -m pip install $(LOCKED) -r requirements-docs.lock
 	@touch $@
 
 docs: $(VENV)/.docs  ## the documentation as a web site in site/; a warning or a broken link is an error
@@ -63,6 +65,22 @@ docs-picture: demo  ## docs/images/report.png: the demo's report, as the README 
 	chromium --headless=new --no-sandbox --hide-scrollbars --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader \
 	  --window-size=1000,1200 --virtual-time-budget=60000 --screenshot=docs/images/report.png \
 	  "file://$(CURDIR)/demo/mni152_lesion/report.html"
+
+# After a change of a requirements file. What is locked already stays, but for `make lock UPGRADE=--upgrade`, which takes
+# the newest that the requirements allow, or UPGRADE="--upgrade-package NAME". Its settings are in pyproject.toml.
+UV := $(VENV)/uv/bin/uv
+COMPILE = $(UV) pip compile --quiet $(UPGRADE)
+.PHONY: lock
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+lock: $(UV)      ## versions and hashes of all packages again: requirements*.lock from requirements*.txt
+	$(COMPILE) requirements.txt requirements-dicom.txt -c requirements-torch.txt -o requirements.lock
+	$(COMPILE) requirements-dev.txt -c requirements-torch.txt -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) requirements-docs.txt -o requirements-docs.lock
+	$(COMPILE) requirements-monailabel.txt -c requirements-torch.txt -o requirements-monailabel.lock
 
 clean:           ## remove what the targets made, but not the environment
 	rm -rf demo dist site .pytest_cache .mypy_cache .ruff_cache
@@ -88,11 +106,11 @@ LABEL_APPS ?= runs/monailabel
 STUDIES ?= studies
 .PHONY: monailabel test-monailabel
 
-$(LABEL_VENV)/.ready: requirements-torch.txt requirements-monailabel-no-deps.txt requirements-monailabel.txt requirements.txt
+$(LABEL_VENV)/.ready: requirements-torch.txt requirements-monailabel-no-deps.txt requirements-monailabel.lock
 	$(PYTHON) -m venv $(LABEL_VENV)
 	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-monailabel-no-deps.txt
-	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-monailabel.txt
+	$(LABEL_BIN)/python -m pip install $(LOCKED) -r requirements-monailabel.lock
 	@touch $@
 
 monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the scans in STUDIES=folder
