@@ -156,7 +156,7 @@ def _path_list(value: Any) -> Any:
 def _device(value: Any) -> Any:
     text = str(value)
     kind, _, index = text.partition(":")
-    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()) or text.endswith(":"):
+    if kind not in (AUTO, "cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()) or text.endswith(":"):
         raise ValueError("a device")
     return text
 
@@ -226,7 +226,7 @@ else:
     Paths = _kind(
         str | list[str], "the path of a file or folder, or a list of paths", "folder/name", BeforeValidator(_path_list)
     )
-    Device = _kind(str, "cpu, cuda, or one such as cuda:1", "cpu", BeforeValidator(_device))
+    Device = _kind(str, "auto, cpu, cuda, or one such as cuda:1", AUTO, BeforeValidator(_device))
     Threshold = _kind(
         Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None,
         f"a number from 0 to 1000000, or {AUTO}",

@@ -61,13 +61,15 @@ def usable_device(name: str | torch.device) -> torch.device:
     """Return a device that this machine has.
 
     Args:
-        name: such as `cpu`, `cuda` or `cuda:1`.
+        name: such as `cpu`, `cuda` or `cuda:1`; `auto` takes the first GPU where there is one, else the CPU.
 
     Raises:
         InputError: if there is no such device.
     """
     import torch
 
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -60,7 +60,7 @@ class _Limited(_Data):
 class _Seeded(Options):
     """The device and what it computes in."""
 
-    device: Device = option("for brain extraction and the network", group=_RUN)
+    device: Device = option("for brain extraction and the network; auto takes a GPU where there is one", group=_RUN)
     autocast_dtype: AutocastDtype = option(  # type: ignore[valid-type]
         "of convolutions and products under autocast; none for float32, which is slower and a little more exact",
         group=_RUN,
@@ -230,7 +230,7 @@ class PreprocessOptions(_Raw):
     role: none_or(Literal["healthy", "lesion"]) = option("by default lesion where there are labels", group=_DATA)  # type: ignore[valid-type]
     modality: none_or(Modality) = option("both by default", group=_WHAT)  # type: ignore[valid-type]
     num_workers: Whole = option("cases at a time", ge=1, le=256, group=_RUN)
-    device: Device = option("for brain extraction", group=_RUN)
+    device: Device = option("for brain extraction; auto takes a GPU where there is one", group=_RUN)
     progress: Flag = option("show progress bars", group=_RUN)
     grid: Literal["1mm", "2mm"] = option("of the result", group=_OUT)
     interpolation: Literal["nearest", "bilinear"] | Annotated[Whole, Field(ge=0, le=5)] = option(

@@ -119,7 +119,7 @@ class Cohort:
         self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
         self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         check_writable(self.results.output_dir)
-        _tell_device(str(self.results.device))
+        logger.info("Running on %s.", self.results.device)
         rows = []
         alone = len(self.datalist) == 1
         with tqdm(total=len(self.datalist), unit="scan", disable=True if alone or not self.progress else None) as bar:
@@ -217,11 +217,6 @@ def _in_one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _tell_device(device: str) -> None:
-    if device.startswith("cpu"):
-        logger.info("Running on the CPU; --device cuda uses a GPU for brain extraction and the reconstructions.")
-
-
 def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
     """Say which share of the time a GPU would shorten, from what was measured."""
     timed = [row["seconds"] for row in rows if row["status"] == "ok" and "seconds" in row]
@@ -230,7 +225,7 @@ def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
         return
     on_gpu = sum(row.get(name, 0.0) for row in timed for name in ("brain extraction", "reconstruction and map"))
     logger.info(
-        "%.0f of %.0f s went into brain extraction and reconstructions, which a GPU (--device cuda) shortens.",
+        "%.0f of %.0f s went into brain extraction and reconstructions, which a GPU shortens.",
         on_gpu,
         total,
     )

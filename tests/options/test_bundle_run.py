@@ -29,7 +29,7 @@ WRONG = [
     (["--map#erosion", "100"], "`erosion` must be a whole number from 0 to 20"),
     (["--sampling::num_samples", "1"], "`num_samples` must be a whole number from 2 to 10000, got 1"),
     (["--save=5"], "`save` must be a list .*, got 5"),
-    (["--device", "foo"], "`device` must be cpu, cuda, or one such as cuda:1, got 'foo'"),
+    (["--device", "foo"], "`device` must be auto, cpu, cuda, or one such as cuda:1, got 'foo'"),
     (["--autocast_dtype", "int8"], "`autocast_dtype` must be one of bfloat16, float16, or none, got 'int8'"),
     (["--timestep", "1.5"], "`timestep` must be a whole number from 0 to 999999"),
     (["--grid_size", "[33,33,16]"], "`grid_size` must be three whole numbers, the first two multiples of 8"),
@@ -69,7 +69,7 @@ def test_what_users_know_goes_on_working(root: Path, words: list[str]) -> None:
         (["train", "pretrain"], ["--mask_ratio", "1"], "`mask_ratio` must be a number above 0 and below 1"),
         (["inference", "evaluate"], ["--split", "tset"], "`split` must be one of train, val, test, got 'tset'"),
         (["inference", "calibrate"], ["--rates", "[0.1,2]"], "`rates` must be a list of one or more"),
-        (["preprocess"], ["--device", "foo"], "`device` must be cpu"),
+        (["preprocess"], ["--device", "foo"], "`device` must be auto, cpu"),
         (["preprocess"], ["--dataset", "../x"], "`dataset` must be a name of letters"),
     ],
 )

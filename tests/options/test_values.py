@@ -31,6 +31,12 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
         usable_device(name)
 
 
+@pytest.mark.parametrize(("there", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, there: bool, expected: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert str(usable_device("auto")) == expected
+
+
 def test_the_cpu_is_always_there() -> None:
     assert usable_device("cpu") == torch.device("cpu")
 
