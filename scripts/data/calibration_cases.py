@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from scripts.data.datalists import load_datalists
-from scripts.data.records import load_records
+from scripts.data.records import Role, load_records
 from scripts.errors import InputError
 
 __all__ = ["CalibrationRole", "load_calibration_cases"]
@@ -53,28 +54,29 @@ def load_calibration_cases(
         person.
 
     Raises:
-        InputError: if no set is named, a set cannot be read, or a person is in both healthy parts.
+        InputError: if no set is named, a set cannot be read or is no healthy or lesion set as it should be, or a
+            subject is in both healthy parts.
     """
-    parts = {
-        CalibrationRole.HEALTHY: (healthy, "val"),
-        CalibrationRole.LESION: (lesion, "val"),
-        CalibrationRole.HELD_OUT: (held_out, "test"),
-    }
     if not healthy and not lesion and not untrained:
         raise InputError("`healthy` or `lesion` must name a data set, got neither")
     twice = sorted(set(untrained) & {*healthy, *held_out})
     if twice:
         raise InputError(f"`untrained` names sets that are in `healthy` or `held_out` too: {', '.join(twice)}")
-    items = []
-    for role, (names, split) in parts.items():
-        if names:
-            folder = lesion_dir or dataset_dir if role is CalibrationRole.LESION else dataset_dir
-            found = load_datalists(folder, list(names), split, modality=modality, fold=fold, limit=limit)
-            items += [{**item, "role": str(role)} for item in found]
+    parts: list[tuple[str, Sequence[Any], list[str], CalibrationRole]] = [
+        ("healthy", healthy, ["val"], CalibrationRole.HEALTHY),
+        ("lesion", lesion, ["val"], CalibrationRole.LESION),
+        ("held_out", held_out, ["test"], CalibrationRole.HELD_OUT),
+    ]
     for record in load_records(list(untrained)) if untrained else []:
-        for part in record.splits:
-            found = load_datalists(dataset_dir, record, part, modality=modality, fold=fold, limit=limit)
-            items += [{**item, "role": str(CalibrationRole.HEALTHY)} for item in found]
+        parts.append(("untrained", [record], list(record.splits), CalibrationRole.HEALTHY))
+    items = []
+    for option, sets, splits, role in parts:
+        folder = lesion_dir or dataset_dir if role is CalibrationRole.LESION else dataset_dir
+        kind = Role.LESION if role is CalibrationRole.LESION else Role.HEALTHY
+        for split in splits if sets else []:
+            with _named(option):
+                found = load_datalists(folder, list(sets), split, modality=modality, fold=fold, limit=limit, role=kind)
+            items += [{**item, "role": str(role)} for item in found]
     people = {role: {item["subject"] for item in items if item["role"] == role} for role in CalibrationRole}
     shared = sorted(people[CalibrationRole.HEALTHY] & people[CalibrationRole.HELD_OUT])
     if shared:
@@ -83,3 +85,12 @@ def load_calibration_cases(
     for item in items:
         del item["attributes"]  # they differ from set to set, and a batch needs the same keys
     return items
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Put the option's name before what is wrong with its sets."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"`{option}`: {error.what}", path=error.path, fix=error.fix) from error

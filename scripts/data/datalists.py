@@ -108,6 +108,7 @@ def load_datalists(
     records_dir: str | Path | None = None,
     limit: int | None = None,
     keep_duplicates: bool = False,
+    role: Role | str | None = None,
 ) -> list[Item]:
     """Load one split of several data sets, one after the other.
 
@@ -122,12 +123,18 @@ def load_datalists(
         records_dir: folder of the records.
         limit: number of cases to keep of each set.
         keep_duplicates: whether rows that name the same image again stay.
+        role: what all the sets must be, healthy or lesion; None takes any.
 
     Raises:
-        InputError: as `load_datalist`, or if no set is named, or one twice.
+        InputError: as `load_datalist`, or if no set is named, or one twice, or one has another role.
     """
     items = []
-    for record in load_records(datasets, records_dir=records_dir):
+    records = load_records(datasets, records_dir=records_dir)
+    others = [record.name for record in records if role is not None and record.role != role]
+    if others:
+        what = f"{', '.join(others)}: not a {role} set, as its record says"
+        raise InputError(what, fix=f"Name {role} sets here, or correct the `role` of the record")
+    for record in records:
         items += load_datalist(
             dataset_dir, record, split, modality=modality, fold=fold, limit=limit, keep_duplicates=keep_duplicates
         )

@@ -10,6 +10,7 @@ __all__ = ["background_value", "fill_background", "normalized", "scale_exponent"
 
 _TOP = 1024.0  # the brightest tissue comes to lie between half of this and this
 _DARKEST, _BRIGHTEST = 0.1, 99.9  # percentiles
+_FEW = 0.05  # of the tissue's voxels: splines leave traces as wide as a brain
 _TRACES = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
 
 
@@ -81,13 +82,24 @@ def _lifted(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an image whose background is 0 with its tissue above that, where it reaches far below."""
     if not (image < 0).any():
         return image
-    sizes = np.abs(image)
-    tissue = sizes > _TRACES * np.percentile(sizes[sizes > 0], 99)
+    tissue = _tissue(image)
     lowest = float(np.percentile(image[tissue], _DARKEST))
     span = float(np.percentile(image[tissue], _BRIGHTEST)) - lowest
     if np.percentile(image[tissue], 1) > -_TRACES * span:
         return image  # traces of interpolation
     return np.where(tissue, np.maximum(image - lowest, _TRACES * span), 0).astype(np.float32)
+
+
+def _tissue(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return what is no background in an image whose background is 0, without the traces of interpolation around it.
+
+    Some tissue of a standardised brain is almost as bright as its background. It counts where there are so few such
+    voxels that none are traces, or else where clearer tissue encloses it.
+    """
+    sizes = np.abs(image)
+    clear = sizes > _TRACES * np.percentile(sizes[sizes > 0], 99)
+    traces = np.count_nonzero(sizes) - np.count_nonzero(clear)
+    return sizes > 0 if traces < _FEW * np.count_nonzero(clear) else ndimage.binary_fill_holes(clear)
 
 
 def _faces(volume: NDArray) -> NDArray:

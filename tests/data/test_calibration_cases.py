@@ -47,3 +47,15 @@ def test_the_same_person_on_both_sides_is_named(tree: Path) -> None:
 def test_at_least_one_set_is_needed(tree: Path) -> None:
     with pytest.raises(InputError, match="`healthy` or `lesion` must name a data set, got neither"):
         load_calibration_cases(tree, healthy=[], held_out=["IXI"])
+
+
+@pytest.mark.parametrize("option", ["healthy", "held_out", "untrained"])
+def test_a_set_with_lesions_is_not_counted_as_healthy(tree: Path, option: str) -> None:
+    sets = {"healthy": ["IXI"], "held_out": [], "untrained": [], option: ["Brats21"]}
+    with pytest.raises(InputError, match=rf"`{option}`: Brats21: not a healthy set, as its record says\. Name healthy sets"):
+        load_calibration_cases(tree, **sets)
+
+
+def test_a_healthy_set_is_not_taken_for_lesions(tree: Path) -> None:
+    with pytest.raises(InputError, match="`lesion`: IXI: not a lesion set, as its record says"):
+        load_calibration_cases(tree, healthy=[], lesion=["IXI"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,13 @@ WRONG = [
     (["--input", "@output_dir"], "`input` must be a value, .* an expression"),
     (["--input", "%x.yaml"], "`input` must be a value, .* an expression"),
     (["--input", "a#b.nii"], "`input` must have no # here"),
+    (["--input", "['a.nii','$__import__(1)']"], "`input` must be a value, .* an expression"),
+    (["--input", "'$__import__(1)'"], "`input` must be a value, .* an expression"),
+    (["--input", "[['@output_dir']]"], "`input` must be a value, .* an expression"),
+    (["--input", "['a#b.nii']"], "`input` must have no # here"),
+    (["--input", "a@::b.nii"], "`input` must have no # here"),
+    (["--input#0", "$__import__(1)"], "`input#0` must be a value, .* an expression"),
+    (["--output_dir", "['$x']"], "`output_dir` must be a value, .* an expression"),
     (["--erosion", "100"], r"`erosion` must be a whole number from 0 to 20 \(voxels\), got 100"),
     (["--map#erosion", "100"], "`erosion` must be a whole number from 0 to 20"),
     (["--sampling::num_samples", "1"], "`num_samples` must be a whole number from 2 to 10000, got 1"),
@@ -53,6 +61,21 @@ def config(root: Path) -> list[str]:
 def test_a_wrong_option_is_refused(root: Path, words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_arguments([*config(root), *words])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_sample": 3}, r"there is no option --num_sample\. Did you mean --num_samples\?"),
+        ({"input": "$__import__('os')"}, "`input` must be a value, .* an expression"),
+        ({"input": ["a.nii", "$x"]}, "`input` must be a value, .* an expression"),
+        ({"erosion": 100}, "`erosion` must be a whole number from 0 to 20"),
+    ],
+)
+def test_options_in_a_file_of_arguments_are_checked_alike(root: Path, tmp_path: Path, options: dict, message: str) -> None:
+    (tmp_path / "args.json").write_text(json.dumps(options))
+    with pytest.raises(InputError, match=message):
+        check_arguments([*config(root), "--args_file", str(tmp_path / "args.json")])
 
 
 @pytest.mark.parametrize("words", RIGHT)
@@ -84,7 +107,7 @@ def test_options_are_the_texts_that_were_typed() -> None:
     assert given_options(words) == {"a": "1", "b": "x=y", "flag": "True", "c": "-3"}
 
 
-@pytest.mark.parametrize("words", [["--num_sample", "3"], ["--input", "$__import__('os').system('touch pwned')"]])
+@pytest.mark.parametrize("words", [["--num_sample", "3"], ["--input", "['a.nii', '$__import__(\"os\").system(\"touch pwned\")']"]])
 def test_the_real_command_ends_with_one_line_and_status_2_before_anything_runs(
     root: Path, tmp_path: Path, words: list[str]
 ) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy import ndimage
 
 from scripts.data.phantom import phantom_volume
 from scripts.scans.intensity import background_value, fill_background, normalized, scale_exponent
@@ -47,6 +48,21 @@ def test_a_brain_that_was_standardised_inside_its_mask_comes_above_its_backgroun
     assert (found[brain] > 0).all()
     assert (found[~brain] == 0).all()
     assert np.corrcoef(found[brain], PHANTOM[brain])[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("traces", [False, True], ids=["exact", "interpolated"])
+def test_tissue_as_bright_as_the_background_leaves_no_hole_in_a_standardised_brain(traces: bool) -> None:
+    rng = np.random.default_rng(0)
+    brain = PHANTOM > 0
+    voxels = ndimage.gaussian_filter(PHANTOM, 1.5) + rng.uniform(-1, 1, PHANTOM.shape)
+    standardised = np.where(brain, (voxels - voxels[brain].mean()) / voxels[brain].std(), 0).astype(np.float32)
+    like_background = ndimage.binary_erosion(brain) & (np.abs(standardised) < 0.02)
+    assert np.count_nonzero(like_background) > 50
+    ringing = rng.normal(0, 1e-3, PHANTOM.shape) * ndimage.binary_dilation(brain, iterations=3)
+    found = normalized(np.where(brain, standardised, ringing * traces).astype(np.float32))
+    assert np.ptp(found[like_background]) < 0.05 * found.max()
+    assert (found[~brain] == 0).all()
+    assert np.corrcoef(found[ndimage.binary_erosion(brain)], voxels[ndimage.binary_erosion(brain)])[0, 1] > 0.999
 
 
 def test_nan_around_the_head_is_background_and_nan_inside_of_it_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -36,13 +37,14 @@ def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str,
         `folder`, `stem` and, where the CSV names one, `brain_mask`.
 
     Raises:
-        InputError: if the CSV cannot be read, names a file that does not exist or no scan of the modality, or a name
-            tells no modality.
+        InputError: if the CSV cannot be read, names a file that does not exist or no scan of the modality, a name tells
+            no modality, or an `img_name` is no name for a folder.
     """
     rows = read_split(path, required={"img_path": "the path of the scan"})
     images = [_image(row["img_path"], modality, source=path) for row in rows]
     chosen = select_modality(images, modality, source=path)
-    names = [_LAYOUT.stem(row.get("img_name") or image.name) for row, image in zip(rows, images, strict=True)]
+    named = [row.get("img_name") or image.name for row, image in zip(rows, images, strict=True)]
+    names = [_case_name(name, source=path) for name in named]
     scans_of = Counter(name for name, image in set(zip(names, images, strict=True)) if image in chosen)
     items = []
     for row, image, name in zip(rows, images, names, strict=True):
@@ -54,6 +56,15 @@ def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str,
             item["brain_mask"] = str(_existing(row["mask_path"], "brain mask", source=path))
         items.append(item)
     return drop_duplicates(items, source=path)
+
+
+def _case_name(entry: str, *, source: Path) -> str:
+    """Return the name that a scan's results get: the last part of the entry, so that it leads to no other folder."""
+    name = _LAYOUT.stem(entry)
+    if name.strip(". ") and not any(unicodedata.category(letter) == "Cc" for letter in name):
+        return name
+    what = f"`img_name` must be a name for the scan's results, got {entry!r}"
+    raise InputError(what, path=source, fix="Give a name with letters or digits, such as sub-01, or leave it empty")
 
 
 def _image(entry: str, modality: Modality | None, *, source: Path) -> Path:

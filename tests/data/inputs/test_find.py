@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.data import find_raw_cases
 from scripts.data.inputs.find import find_scans
 from scripts.errors import InputError
 
@@ -124,6 +125,24 @@ def test_a_compressed_file_is_taken_before_the_plain_one_beside_it(make, caplog)
     assert [Path(item["image"]).name for item in find_scans(folder)] == ["x_t1.nii.gz", "y_t1.nii"]
     assert "x_t1.nii: left out, as x_t1.nii.gz lies beside it" in caplog.text
     assert "y_t1.mgz: left out, as y_t1.nii lies beside it" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/", "a/..", "../..", "...", "_t1.nii.gz", ".nii.gz", "a\x07b", "..\\.."])
+def test_a_name_in_a_table_that_is_no_name_for_a_folder_is_refused(make, name):
+    folder = make("a_t1.nii")
+    (folder / "scans.csv").write_text(f"img_path,img_name\na_t1.nii,{name}\n")
+    for find in (find_scans, find_raw_cases):
+        with pytest.raises(InputError, match=r"scans\.csv: `img_name` must be a name for the scan's results, got '.+'\. Give a"):
+            find(folder / "scans.csv")
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../../x", "deep/er/x", "C:\\scans\\x", "/x_t1.nii.gz"])
+def test_folders_in_a_name_of_a_table_are_left_out(make, name):
+    folder = make("a_t1.nii")
+    (folder / "scans.csv").write_text(f"img_path,img_name\na_t1.nii,{name}\n")
+    (item,) = find_scans(folder / "scans.csv")
+    assert item["case"] == item["folder"] == item["stem"] == "x"
+    assert find_raw_cases(folder / "scans.csv")[0]["case"] == "x"
 
 
 def test_a_modality_selects_from_folders_and_fills_in_for_files(make):

@@ -1,0 +1,166 @@
+"""Measure what other intensities and voxels do to results: `python -m tools.quality.invariance SCANS`."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.processing import resample_from_to
+from numpy.typing import NDArray
+from pydantic import Field
+
+from scripts.brain_extraction.stripped import volume_ml
+from scripts.cli.analyze import analyze
+from scripts.data import find_scans
+from scripts.errors import InputError, ScansFailedError, reason
+from scripts.options.command import run_command
+from scripts.options.fields import Paths, PathText
+from scripts.report.tables import format_number, markdown_table, write_json, write_text
+from scripts.results import result_path
+from tools.quality.alterations import Copy, finer, intensity_copies, thicker
+
+__all__ = ["compare", "main", "measure_invariance"]
+
+logger = logging.getLogger(__name__)
+_PLAIN = "unmodified"
+_SAVED = ["anomaly_map", "lesion_mask", "brain_mask"]
+_QUIET = {"picture": False, "report": False, "progress": False}
+Row = dict[str, Any]
+
+
+def measure_invariance(
+    scans: Paths,
+    *,
+    output_dir: PathText = "runs/invariance",
+    num_samples: Annotated[int, Field(ge=1, le=1000)] = 2,
+    intensities: bool = True,
+    voxels: bool = True,
+) -> None:
+    """Analyse scans and altered copies of them, compare the results, and write invariance.json and invariance.md.
+
+    Copies have another scale or offset (x 1e-6, x 1e6, z-score, [-1, 1], -1024; of stripped scans also z-scored inside
+    the brain, and NaN around it), voxels of 0.5 mm with white noise, or 25 slices of 6 mm. Results are compared on the
+    grid of the scan, in the brain of the unmodified one: Dice of the candidate regions at the default threshold, and
+    correlation of the anomaly maps.
+
+    Args:
+        scans: NIfTI files, T1w or T2w by name.
+        output_dir: folder of the two files.
+        num_samples: reconstructions of each slice.
+        intensities: whether to measure other intensities.
+        voxels: whether to measure other voxels.
+
+    Raises:
+        InputError: if there are no scans, or an unmodified one has no result.
+    """
+    rows: list[Row] = []
+    for item in find_scans(scans):
+        rows += _of_scan(Path(item["image"]), item["modality"], num_samples, intensities=intensities, voxels=voxels)
+        write_json(Path(output_dir) / "invariance.json", {"num_samples": num_samples, "rows": rows})
+        write_text(Path(output_dir) / "invariance.md", _table(rows))
+
+
+def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
+    image: Any = nib.load(path)
+    plain = Copy(_PLAIN, nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine))
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [plain, *_copies(image, intensities=intensities, voxels=voxels)]
+        places = {}
+        for number, copy in enumerate(copies):
+            places[copy.name] = Path(folder, f"{number}_{modality}.nii.gz")
+            nib.save(copy.image, places[copy.name])
+        names = [copy.name for copy in copies]
+        del copies
+        try:
+            files = [str(file) for file in places.values()]
+            analyze(files, f"{folder}/out", modality=modality, num_samples=num_samples, save=_SAVED, **_QUIET)
+        except Exception as error:
+            if not isinstance(reason(error), ScansFailedError):
+                raise
+        found = {name: _read(places[name], Path(folder, "out"), modality) for name in names}
+    unmodified = found[_PLAIN]
+    if unmodified is None:
+        raise InputError("the unmodified scan has no result", path=path)
+    rows = [{"scan": path.name, "copy": name, **compare(unmodified, found[name])} for name in names[1:]]
+    for row in rows:
+        logger.info("%s", row)
+    return rows
+
+
+def _copies(image: nib.Nifti1Image, *, intensities: bool, voxels: bool) -> Iterator[Copy]:
+    if intensities:
+        yield from intensity_copies(image)
+    if voxels:
+        yield finer(image)
+        yield thicker(image)
+
+
+def _read(path: Path, out: Path, modality: str) -> dict[str, nib.Nifti1Image] | None:
+    """Return the images of a result in memory, or None where there is none."""
+    (item,) = find_scans(str(path), modality=modality)
+    places = {name: result_path(out, item, name) for name in _SAVED}
+    if not all(place.is_file() for place in places.values()):
+        return None
+    images: dict[str, Any] = {name: nib.load(place) for name, place in places.items()}
+    return {name: nib.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine) for name, image in images.items()}
+
+
+def compare(plain: Mapping[str, nib.Nifti1Image], other: Mapping[str, nib.Nifti1Image] | None) -> Row:
+    """Return how alike the results of two scans of one head are, on the grid of the first.
+
+    Args:
+        plain: `anomaly_map`, `lesion_mask` and `brain_mask` of the unmodified scan.
+        other: those of the copy; None if it was refused.
+
+    Returns:
+        `dice` of the candidate regions (1 where both mark nothing), `correlation` of the anomaly maps in the first
+        brain, `brain_dice`, and the volume marked in both, `plain_ml` and `copy_ml`. The numbers of a copy without a
+        result are None.
+    """
+    brain, marked = (np.asarray(plain[name].dataobj) > 0 for name in ("brain_mask", "lesion_mask"))
+    affine = plain["brain_mask"].affine
+    plain_ml = volume_ml(marked, affine)
+    if other is None:
+        return {"dice": None, "correlation": None, "brain_dice": None, "plain_ml": plain_ml, "copy_ml": None}
+    target = plain["brain_mask"]
+    other_brain, other_marked = (_moved(other[name], target, 0) > 0 for name in ("brain_mask", "lesion_mask"))
+    anomaly = _moved(other["anomaly_map"], target, 1)
+    return {
+        "dice": _dice(marked, other_marked),
+        "correlation": float(np.corrcoef(np.asarray(plain["anomaly_map"].dataobj)[brain], anomaly[brain])[0, 1]),
+        "brain_dice": _dice(brain, other_brain),
+        "plain_ml": plain_ml,
+        "copy_ml": volume_ml(other_marked, affine),
+    }
+
+
+def _moved(image: nib.Nifti1Image, target: nib.Nifti1Image, order: int) -> NDArray:
+    if image.shape == target.shape and np.allclose(image.affine, target.affine, atol=1e-4):
+        return np.asarray(image.dataobj)
+    return np.asarray(resample_from_to(image, target, order=order).dataobj)
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return 2 * np.count_nonzero(first & second) / total if total else 1.0
+
+
+def _table(rows: list[Row]) -> str:
+    header = ["scan", "copy", "Dice", "correlation", "brain, Dice", "marked, ml", "in the copy, ml"]
+    names = ("dice", "correlation", "brain_dice", "plain_ml", "copy_ml")
+    cells = [[row["scan"], row["copy"], *(format_number(row[name]) for name in names)] for row in rows]
+    return markdown_table(header, cells)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(measure_invariance)
+
+
+if __name__ == "__main__":
+    main()
