@@ -18,7 +18,7 @@ from typing import IO, Any
 from scripts.errors import InputError
 from scripts.paths import bundle_root, project_root
 from scripts.report.tables import write_json
-from scripts.results.provenance import portable_command
+from scripts.results import portable_command
 
 __all__ = ["Step", "StepError", "bundle_command", "end_on_signals", "file_hash"]
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.data.output_folder import only_writer
+from scripts.data.folders import only_writer
 from scripts.errors import InputError
 from scripts.options import flag
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
-from scripts.report.paper_table import PaperTable, average_tables, table_of_summary, write_paper_table
-from scripts.report.tables import write_csv
+from scripts.report.tables import PaperTable, average_tables, table_of_summary, write_csv, write_paper_table
 from tools.bundle_step import Step, StepError, bundle_command, end_on_signals, file_hash
 
 __all__ = ["main", "read_folds", "run_folds", "write_report"]

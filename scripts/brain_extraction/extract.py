@@ -1,29 +1,216 @@
-"""Find the brain of a scan on its own grid, and blank what is not brain."""
+"""Find the brain of a scan on its own grid, or through the T1 of its session, and blank what is not brain."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.ndimage import affine_transform
 
 from scripts.brain_extraction.skull_strippers import deepbet_glimpse, deepbet_mask, has_hd_bet, hd_bet_mask
-from scripts.brain_extraction.stripped import Examined, examine, volume_ml
-from scripts.brain_extraction.t1_partner import mask_on_t2, register_t2_to_t1
 from scripts.errors import InputError
 from scripts.options.choices import BrainExtraction
-from scripts.scans.notes import add_note
-from scripts.scans.volume import as_float32, source_path
-from scripts.transforms.check_image import CheckImaged
+from scripts.scans.volume import add_note, as_float32, background_value, source_path
+from scripts.transforms.loading import CheckImaged
 
-__all__ = ["BrainExtraction", "BrainExtractiond"]
+__all__ = [
+    "BrainExtraction", "BrainExtractiond", "Examined", "examine", "find_foreground", "mask_on_t2",
+    "register_t2_to_t1", "volume_ml",
+]
+
+MIN_BACKGROUND_SHARE = 0.25  # of all voxels; a brain alone fills less than half of the tightest box around it
+PLAUSIBLE_ML = (500.0, 2400.0)  # of a brain, from a small child's to one brought to the template (2.1 l)
+_RINGING = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
+_SPECK = 0.01  # of the largest component
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What background and foreground tell about a scan.
+
+    Attributes:
+        may_be_stripped: whether the scan could be skull-stripped; one that could not is a head.
+        background: the value of its constant background, or None.
+        foreground: [H, W, D], the voxels that differ from it, holes filled; all of them where there is none.
+    """
+
+    may_be_stripped: bool
+    background: float | None
+    foreground: NDArray[np.bool_]
+
+
+def volume_ml(mask: NDArray, affine: NDArray) -> float:
+    """Return the volume of a mask in ml; `affine` is voxel to world, mm."""
+    return float(np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000)
+
+
+def find_foreground(volume: NDArray, background: float) -> NDArray[np.bool_]:
+    """Return the voxels that differ from the background by more than interpolation leaves, with their holes filled.
+
+    Args:
+        volume: [H, W, D].
+        background: from `background_value`.
+
+    Returns:
+        [H, W, D]; components under 1 % of the largest are left out.
+    """
+    distance = np.abs(volume - background)
+    differs = distance > 0
+    if not differs.any():
+        return differs
+    differs = distance > _RINGING * np.percentile(distance[differs][::7], 99)
+    box = ndimage.find_objects(differs.view(np.uint8))[0]
+    labels, count = ndimage.label(differs[box])
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept = (sizes >= _SPECK * sizes.max()) & (sizes > 0)
+    result = np.zeros(volume.shape, dtype=bool)
+    result[box] = ndimage.binary_fill_holes(kept[labels])
+    return result
+
+
+def examine(volume: NDArray, affine: NDArray) -> Examined:
+    """Judge from background and foreground alone whether a scan could be skull-stripped.
+
+    It could not where the background is not constant, or the foreground too large or too small for a brain. A head
+    whose background was set to 0 passes where its field of view is short: only looking at the tissue tells it apart.
+
+    Args:
+        volume: [H, W, D].
+        affine: voxel to world, mm.
+    """
+    background = background_value(volume)
+    if background is None:
+        return Examined(False, None, np.ones(volume.shape, dtype=bool))
+    foreground = find_foreground(volume, background)
+    plausible = PLAUSIBLE_ML[0] <= volume_ml(foreground, affine) <= PLAUSIBLE_ML[1]
+    crowded = np.mean(volume == background) < MIN_BACKGROUND_SHARE
+    return Examined(bool(plausible and not crowded), background, foreground)
+
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world has left and back positive
+_ITERATIONS, _STEP_MM, _BINS, _SEED = 50, 4.0, 40, 1
+
+
+@dataclass(frozen=True)
+class _Level:
+    """By what factor the images are shrunk, how much smoothed, and which share of the voxels is looked at."""
+
+    shrink: int
+    sigma_mm: float
+    share: float
+
+
+_COARSE, _FINE = _Level(4, 4.0, 0.5), _Level(2, 2.0, 0.2)
+
+
+def _image(volume: NDArray, affine: NDArray) -> sitk.Image:
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # The nearest rotation: ITK knows no shear, and a rigid alignment of two scans does not need it.
+    left, _, right = np.linalg.svd((_LPS @ affine)[:3, :3] / spacing)
+    window = np.percentile(volume, [1, 99.5])
+    scaled = np.clip((volume - window[0]) / max(window[1] - window[0], 1e-6), 0, 1).astype(np.float32)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(scaled.T))
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((left @ right).ravel().tolist())
+    image.SetOrigin((_LPS @ affine)[:3, 3].tolist())
+    return image
+
+
+def _starts(fixed: sitk.Image, moving: sitk.Image) -> Iterator[sitk.Euler3DTransform]:
+    """Give the header's own placement, the middles of the grids, and the centres of mass on each other."""
+    middle = [(size - 1) / 2 for size in fixed.GetSize()]
+    header = sitk.Euler3DTransform()
+    header.SetCenter(fixed.TransformContinuousIndexToPhysicalPoint(middle))
+    yield header
+    start = sitk.CenteredTransformInitializerFilter
+    for mode in (start.GEOMETRY, start.MOMENTS):
+        found = sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), mode)
+        yield sitk.Euler3DTransform(found)
+
+
+def _improve(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Euler3DTransform, level: _Level) -> float:
+    """Improve `transform` in place and return the metric, lower is better."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)  # the sum over samples would depend on their number
+    method.SetMetricAsMattesMutualInformation(_BINS)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(level.share, _SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    # A line search: steps of fixed length stop several degrees too early on thick slices.
+    method.SetOptimizerAsConjugateGradientLineSearch(
+        1.0, _ITERATIONS, 1e-5, 5, estimateLearningRate=method.EachIteration, maximumStepSizeInPhysicalUnits=_STEP_MM
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([level.shrink])
+    method.SetSmoothingSigmasPerLevel([level.sigma_mm])
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetInitialTransform(transform, inPlace=True)
+    method.Execute(fixed, moving)
+    return float(method.GetMetricValue())
+
+
+def register_t2_to_t1(t2: NDArray, t2_affine: NDArray, t1: NDArray, t1_affine: NDArray) -> NDArray[np.float64]:
+    """Find the rigid motion between the two scans of a session by their mutual information.
+
+    It starts from the headers, from the middles of the grids and from the centres of mass; the best end is refined.
+
+    Args:
+        t2: [H, W, D].
+        t2_affine: its voxels to its world, RAS mm, [4, 4].
+        t1: [H, W, D], with or without skull.
+        t1_affine: its voxels to its world.
+
+    Returns:
+        World of the T2 to world of the T1, [4, 4], mm.
+
+    Raises:
+        InputError: if the two cannot be compared from any start.
+    """
+    fixed, moving = _image(t2, t2_affine), _image(t1, t1_affine)
+    ends = []
+    for transform in _starts(fixed, moving):
+        try:
+            ends.append((_improve(fixed, moving, transform, _COARSE), transform))
+        except RuntimeError:  # no overlap from this start
+            continue
+    if not ends:
+        raise InputError("the T1 and the T2 of the session do not overlap", fix="Check that both show one head.")
+    best = min(ends, key=lambda end: end[0])[1]
+    _improve(fixed, moving, best, _FINE)
+    center, matrix = np.asarray(best.GetCenter()), np.asarray(best.GetMatrix()).reshape(3, 3)
+    motion = np.eye(4)
+    motion[:3, :3] = matrix
+    motion[:3, 3] = np.asarray(best.GetTranslation()) + center - matrix @ center
+    return _LPS @ motion @ _LPS
+
+
+def mask_on_t2(
+    t1_mask: NDArray, t1_affine: NDArray, t2_shape: tuple[int, ...], t2_affine: NDArray, t2_to_t1: NDArray
+) -> NDArray[np.bool_]:
+    """Return the T1's brain mask on the grid of the T2, [H, W, D].
+
+    Args:
+        t1_mask: [H, W, D].
+        t1_affine: its voxels to its world, mm.
+        t2_shape: shape of the result.
+        t2_affine: its voxels to its world, mm.
+        t2_to_t1: from `register_t2_to_t1`.
+    """
+    to_voxels = np.linalg.solve(t1_affine, t2_to_t1 @ t2_affine)
+    return affine_transform(t1_mask.astype(np.float32), to_voxels, output_shape=t2_shape, order=1) > 0.5
+
 
 logger = logging.getLogger(__name__)
 # Shares of a foreground that is brain, from which on a scan counts as stripped. Measured: of 120 stripped scans on

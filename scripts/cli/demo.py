@@ -124,8 +124,8 @@ def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) ->
     import nibabel as nib
     import numpy as np
 
-    from scripts.metrics.segmentation_scores import segmentation_scores
-    from scripts.metrics.voxel_scores import voxel_scores
+    from scripts.metrics.score_counts import voxel_scores
+    from scripts.metrics.segmentation import segmentation_scores
 
     found = nib.Nifti1Image.from_filename(folder / f"{_NAME}_lesion_mask.nii.gz").get_fdata() > 0
     scores = nib.Nifti1Image.from_filename(folder / f"{_NAME}_anomaly_map.nii.gz").get_fdata()

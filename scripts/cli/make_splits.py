@@ -73,9 +73,14 @@ def make_splits(
     Raises:
         InputError: if the folder holds no scans, there are too few people, or a file is there already.
     """
-    from scripts.data.participants import find_participants, read_participants, read_published_splits
     from scripts.data.records import load_record
-    from scripts.data.split_plan import plan_splits, published_plan
+    from scripts.data.split_plan import (
+        find_participants,
+        plan_splits,
+        published_plan,
+        read_participants,
+        read_published_splits,
+    )
     from scripts.report.tables import write_csv
     from scripts.workflows.new_dataset import (
         find_place,

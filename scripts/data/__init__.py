@@ -1,14 +1,14 @@
 """Data set records, split CSVs as MONAI datalists, leak detection and seeded phantoms."""
 
 from scripts.data.cache import VolumeCache
-from scripts.data.calibration_cases import CalibrationRole, load_calibration_cases
 from scripts.data.datalists import load_datalist, load_datalists, load_splits
+from scripts.data.experiment_sets import CalibrationRole, load_calibration_cases
 from scripts.data.folders import data_dir, log_dir
 from scripts.data.inputs.find import find_scans
 from scripts.data.inputs.raw_cases import find_raw_cases
-from scripts.data.leaks import LeakReport, drop_leaks, find_leaks
-from scripts.data.participants import add_participants, find_participants
 from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
+from scripts.data.split_plan import add_participants, find_participants
+from scripts.data.splits import LeakReport, drop_leaks, find_leaks
 
 __all__ = [
     "CalibrationRole",

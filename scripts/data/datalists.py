@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.data.leaks import drop_duplicates, drop_leaks
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split, load_record, load_records
-from scripts.data.split_csv import read_column, read_split, resolve_path
+from scripts.data.splits import drop_duplicates, drop_leaks, read_column, read_split, resolve_path
 from scripts.errors import InputError
 
 __all__ = ["listed_subjects", "load_datalist", "load_datalists", "load_splits"]

@@ -3,21 +3,90 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from scripts.errors import InputError
 from scripts.evaluation.case import EvaluatedCase
 from scripts.evaluation.rows import RECONSTRUCTION
 from scripts.evaluation.scores import RunScores
-from scripts.metrics.voxel_scores import pooled_precision_recall, pooled_voxel_scores
+from scripts.files import replacing
+from scripts.metrics.score_counts import pooled_precision_recall, pooled_voxel_scores
 from scripts.report.panel import draw_panel
-from scripts.report.pr_curve import PrecisionRecallCurve, draw_precision_recall
 from scripts.report.tables import format_number
 
-__all__ = ["BEST_MEDIAN_WORST", "chosen_panels", "draw_case", "draw_curves", "panel_point", "read_panels"]
+__all__ = [
+    "BEST_MEDIAN_WORST", "PrecisionRecallCurve", "chosen_panels", "draw_case", "draw_curves",
+    "draw_precision_recall", "panel_point", "read_panels",
+]
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """A curve to draw.
+
+    Attributes:
+        recall: [N] ascending, in [0, 1].
+        precision: [N], in [0, 1].
+        auprc: area in [0, 1], for the legend.
+    """
+
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    auprc: float
+
+
+def draw_precision_recall(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, PrecisionRecallCurve],
+    *,
+    prevalence: float | None = None,
+    title: str = "",
+    dpi: int = 100,
+) -> None:
+    """Draw precision-recall curves into one PNG, the best at the top of the legend.
+
+    Args:
+        path: the PNG file.
+        curves: curve per map name.
+        prevalence: share of lesion voxels in [0, 1], the precision of a random score; drawn as a dotted line.
+        title: a line above the picture.
+        dpi: pixels an inch; the picture is 7 by 5 inches.
+
+    Raises:
+        ValueError: when there is no curve.
+    """
+    if not curves:
+        raise ValueError("`curves` must hold at least one curve, got none")
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axis = figure.subplots()
+    ordered = sorted(curves.items(), key=lambda item: -item[1].auprc)
+    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
+    for place, (name, curve) in enumerate(ordered):
+        axis.plot(
+            curve.recall,
+            curve.precision,
+            color=colours[place % len(colours)],
+            linestyle="-" if place < len(colours) else "--",
+            label=f"{name} ({format_number(curve.auprc)})",
+        )
+    if prevalence is not None:
+        axis.axhline(prevalence, color="gray", linestyle=":", label=f"random ({format_number(prevalence)})")
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+    axis.grid(alpha=0.3)
+    axis.legend(title="map (AUPRC)", fontsize=9)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+
 
 BEST_MEDIAN_WORST = "best_median_worst"
 Case = tuple[str, str]  # data set and name

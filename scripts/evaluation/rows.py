@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 
 from scripts.evaluation.case import EvaluatedCase
 from scripts.evaluation.scores import Region
-from scripts.metrics.best_dice import pooled_best_dice
-from scripts.metrics.lesions import SizeBin, find_lesions, lesion_recall
-from scripts.metrics.reconstruction_error import reconstruction_error
-from scripts.metrics.score_counts import ScoreCounts, count_around, counts_from_around, lesion_counts
-from scripts.metrics.segmentation_scores import segmentation_scores
-from scripts.metrics.slice_scores import SliceScores, slice_scores
-from scripts.metrics.voxel_scores import pooled_voxel_scores, voxel_scores
+from scripts.metrics.score_counts import (
+    ScoreCounts,
+    SliceScores,
+    count_around,
+    counts_from_around,
+    lesion_counts,
+    pooled_voxel_scores,
+    slice_scores,
+    voxel_scores,
+)
+from scripts.metrics.segmentation import SizeBin, find_lesions, lesion_recall, reconstruction_error, segmentation_scores
+from scripts.metrics.thresholds import pooled_best_dice
 from scripts.report.tables import DASH, format_number, markdown_table
 
 __all__ = [

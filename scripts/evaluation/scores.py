@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.evaluation.case import EvaluatedCase
-from scripts.metrics.best_dice import DicePoint, pooled_best_dice
-from scripts.metrics.healthy_threshold import threshold_at_rate
 from scripts.metrics.score_counts import (
     POOLED_MANTISSA_BITS,
     ScoreCounts,
+    SliceScores,
+    VoxelScores,
     count_around,
     counts_from_around,
     lesion_counts,
+    voxel_scores,
 )
-from scripts.metrics.slice_scores import SliceScores
-from scripts.metrics.voxel_scores import VoxelScores, voxel_scores
+from scripts.metrics.thresholds import DicePoint, pooled_best_dice, threshold_at_rate
 from scripts.options.choices import Region
 
 __all__ = ["Group", "PooledScores", "Region", "RunScores", "gathered", "healthy_point", "settle"]

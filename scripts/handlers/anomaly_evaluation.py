@@ -12,7 +12,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from scripts.data.output_folder import check_writable
+from scripts.data.folders import check_writable
 from scripts.errors import InputError
 from scripts.evaluation.case import CaseStore, engine_items, read_case
 from scripts.evaluation.figures import chosen_panels, draw_case, draw_curves, panel_point, read_panels
@@ -30,10 +30,9 @@ from scripts.evaluation.rows import (
 from scripts.evaluation.scores import Region, RunScores, gathered, settle
 from scripts.evaluation.summary import mean_over_cases, summarize, summary_markdown
 from scripts.files import temporary_folder
-from scripts.metrics.lesions import size_bins
-from scripts.report.paper_table import table_of_summary, write_paper_table
-from scripts.report.tables import write_csv, write_json, write_text
-from scripts.results.provenance import portable_command
+from scripts.metrics.segmentation import size_bins
+from scripts.report.tables import table_of_summary, write_csv, write_json, write_paper_table, write_text
+from scripts.results import portable_command
 
 __all__ = ["AnomalyEvaluationHandler"]
 

@@ -1,26 +1,22 @@
-"""Lesion and other voxels counted at every distinct score: all that a threshold sweep needs to know.
-
-A list of these counts is far smaller than the voxels and can be added up case by case, so that metrics pooled over
-thousands of volumes take constant memory. Everywhere in this package a voxel is predicted when `score >= threshold`.
-"""
+"""Voxels counted at every distinct score, and what follows without a threshold: AUPRC and AUROC, by slice as well."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from scripts.metrics.arrays import checked_pair, checked_scores
+from scripts.metrics.arrays import checked_mask, checked_pair, checked_scores
 
 __all__ = [
-    "POOLED_MANTISSA_BITS",
-    "ScoreCounts",
-    "compact_counts",
-    "count_around",
-    "counts_from_around",
-    "lesion_counts",
+    "POOLED_MANTISSA_BITS", "ScoreCounts", "SliceScores", "VoxelScores", "compact_counts", "count_around",
+    "counts_from_around", "lesion_counts", "pooled_precision_recall", "pooled_voxel_scores", "slice_scores",
+    "voxel_scores",
 ]
 
 POOLED_MANTISSA_BITS = 14  # of scores that are counted over many volumes together
@@ -228,3 +224,126 @@ def counts_from_around(positives: ScoreCounts, around: NDArray[np.int64]) -> Sco
     lesions[1::2] = positives.positives
     used = (lesions > 0) | (around > 0)
     return ScoreCounts(places[used], lesions[used], around[used])
+
+
+class VoxelScores(NamedTuple):
+    """Area under the precision-recall curve (average precision) and under the ROC curve, each in [0, 1] or NaN."""
+
+    auprc: float
+    auroc: float
+
+
+def voxel_scores(scores: ArrayLike, target: ArrayLike) -> VoxelScores:
+    """Compute the AUPRC and the AUROC of anomaly scores against a binary target.
+
+    AUPRC is the average precision sum_n (R_n - R_{n-1}) P_n, without interpolation.
+
+    Args:
+        scores: any shape, higher is more anomalous.
+        target: same shape, 1 inside lesions and 0 elsewhere.
+
+    Returns:
+        Both areas. Without a lesion voxel both are NaN; without any other voxel AUPRC is 1 and AUROC is NaN.
+
+    Raises:
+        ValueError: when shapes differ, a score is not finite or the target is not binary.
+
+    Examples:
+        >>> voxel_scores([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1]).auprc
+        1.0
+    """
+    flat, lesion = checked_pair(scores, target)
+    return _areas(lesion, flat, None)
+
+
+def pooled_voxel_scores(counts: ScoreCounts) -> VoxelScores:
+    """Compute AUPRC and AUROC of counted voxels; the same definition and NaN policy as `voxel_scores`."""
+    return _areas(*_weighted_samples(counts))
+
+
+def pooled_precision_recall(
+    counts: ScoreCounts, *, num_points: int = 500
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the precision-recall curve of counted voxels, thinned to about `num_points` points.
+
+    Every point belongs to a threshold at which something is predicted.
+
+    Args:
+        counts: voxels counted by score.
+        num_points: how many points to keep, spread evenly over recall; the ends are always kept.
+
+    Returns:
+        (recall [N] ascending, precision [N]), float64 in [0, 1]; both empty when there is no lesion voxel.
+
+    Raises:
+        ValueError: when `num_points` is below 2.
+    """
+    if num_points < 2:
+        raise ValueError(f"`num_points` must be at least 2, got {num_points}")
+    if counts.num_positives == 0:
+        return np.empty(0), np.empty(0)
+    target, scores, weights = _weighted_samples(counts)
+    precision, recall, _ = precision_recall_curve(target, scores, sample_weight=weights)
+    # The last point is scikit-learn's own: no prediction, precision 1. It belongs to no threshold.
+    recall, precision = recall[-2::-1], precision[-2::-1]
+    nearest = np.searchsorted(recall, np.linspace(0, 1, num_points)).clip(0, len(recall) - 1)
+    keep = np.unique(np.concatenate([[0], nearest, [len(recall) - 1]]))
+    return recall[keep], precision[keep]
+
+
+def _weighted_samples(counts: ScoreCounts) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
+    """Turn counts into (target, score, weight) samples as scikit-learn takes them."""
+    target = np.repeat([True, False], len(counts.values))
+    weights = np.concatenate([counts.positives, counts.negatives])
+    used = weights > 0
+    return target[used], np.tile(counts.values, 2)[used], weights[used]
+
+
+def _areas(target: NDArray[np.bool_], scores: NDArray, weights: NDArray | None) -> VoxelScores:
+    """Compute both areas, answering NaN for a class that is missing before scikit-learn warns about it."""
+    if not target.any():
+        return VoxelScores(math.nan, math.nan)
+    auprc = float(average_precision_score(target, scores, sample_weight=weights))
+    auroc = math.nan if target.all() else float(roc_auc_score(target, scores, sample_weight=weights))
+    return VoxelScores(auprc, auroc)
+
+
+class SliceScores(NamedTuple):
+    """One entry per axial slice that holds brain.
+
+    Attributes:
+        position: int64 [S], the slice's position along the last axis.
+        score: [S], maximum of the map over the slice's brain voxels, in the map's own dtype and unit.
+        has_lesion: bool [S], whether any voxel of the slice is a lesion.
+    """
+
+    position: NDArray[np.int64]
+    score: NDArray[np.floating]
+    has_lesion: NDArray[np.bool_]
+
+
+def slice_scores(scores: ArrayLike, target: ArrayLike, *, brain_mask: ArrayLike) -> SliceScores:
+    """Reduce a map to one score per axial slice; hand the result's arrays to `voxel_scores` for AUPRC and AUROC.
+
+    A slice's score is the maximum over its brain voxels, since a lesion may be a few voxels of thousands; slices
+    without brain are left out.
+
+    Args:
+        scores: [H, W, D], higher is more anomalous; axial slices along D.
+        target: [H, W, D], 1 inside lesions and 0 elsewhere.
+        brain_mask: [H, W, D], 1 inside the brain and 0 elsewhere.
+
+    Raises:
+        ValueError: when shapes differ or are not three-dimensional, a score is not finite or a mask is not binary.
+    """
+    volume, lesion = checked_scores(scores), checked_mask(target)
+    brain = checked_mask(brain_mask, name="brain_mask")
+    if not (volume.shape == lesion.shape == brain.shape and volume.ndim == 3):
+        raise ValueError(
+            "`scores`, `target` and `brain_mask` must have the same shape [H, W, D], got "
+            f"{volume.shape}, {lesion.shape} and {brain.shape}"
+        )
+    position = np.flatnonzero(brain.any(axis=(0, 1)))
+    inside = np.where(brain, volume, volume.dtype.type(-np.inf))
+    lesion_slices = np.asarray(lesion.any(axis=(0, 1)))
+    return SliceScores(position, inside.max(axis=(0, 1))[position], lesion_slices[position])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning
-from scripts.networks.film import FilmResnetBlock, apply_film
-from scripts.networks.hierarchical_decoder import Densify, HierarchicalDecoder
-from scripts.networks.masked_autoencoder import MaskedAutoencoder
-from scripts.networks.sparse_encoder import SparseEncoder
+from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning, FilmResnetBlock, apply_film
+from scripts.networks.masked_autoencoder import Densify, HierarchicalDecoder, MaskedAutoencoder, SparseEncoder
 from scripts.networks.weights import ModalityWeights, load_encoder, load_weights, read_checkpoint
 
 __all__ = [

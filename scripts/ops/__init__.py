@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from scripts.ops.anomaly_map import Residual, anomaly_map, min_max_scale, postprocess, residual_map, smooth
+from scripts.ops.anomaly_map import (
+    Residual,
+    anomaly_map,
+    min_max_scale,
+    postprocess,
+    residual_map,
+    scan_score,
+    smooth,
+    ssim_map,
+)
 from scripts.ops.covariance import Extent, Shrinkage
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 from scripts.ops.masked_patches import (
     PatchTarget,
+    gather_visible,
+    hide_masked,
     masked_patch_loss,
     patch_grid,
     patch_statistics,
     reconstruct_slices,
     resize_patch_mask,
     sample_patch_mask,
+    scatter_visible,
 )
 from scripts.ops.population import (
     PopulationFit,
@@ -22,10 +34,7 @@ from scripts.ops.population import (
     fill_from_nearest,
     fit_to_brain,
 )
-from scripts.ops.scan_score import scan_score
 from scripts.ops.simplex_noise import NoiseKind, make_noise, sample_seed, simplex_noise
-from scripts.ops.ssim import ssim_map
-from scripts.ops.visible_positions import gather_visible, hide_masked, scatter_visible
 
 __all__ = [
     "Extent",

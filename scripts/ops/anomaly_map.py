@@ -1,19 +1,111 @@
-"""The anomaly map: Mahalanobis map × residual × brain mask, and the steps it is made of."""
+"""The anomaly map (Mahalanobis map × residual × brain mask), the steps it is made of, and one number for a scan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from scripts.errors import InputError
-from scripts.ops.checks import check_choice, check_finite, check_non_negative, check_odd, check_scales, check_volumes
-from scripts.ops.ssim import ssim_map
+from scripts.ops.checks import (
+    check_choice,
+    check_finite,
+    check_non_negative,
+    check_odd,
+    check_positive,
+    check_scales,
+    check_volumes,
+)
 from scripts.options.choices import Residual
 
-__all__ = ["Residual", "anomaly_map", "median_scale", "min_max_scale", "postprocess", "residual_map", "smooth"]
+__all__ = [
+    "Residual", "anomaly_map", "median_scale", "min_max_scale", "postprocess", "residual_map", "scan_score",
+    "smooth", "ssim_map",
+]
+
+_TRUNCATE = 3.5  # standard deviations that scikit-image's Gaussian window reaches; 9 taps for σ = 1
+
+
+def ssim_map(
+    image: Tensor,
+    reference: Tensor,
+    *,
+    data_range: float | None = None,
+    sigma: float = 1.0,
+    k1: float = 0.01,
+    k2: float = 0.03,
+) -> Tensor:
+    """Compute the 3D structural similarity at every voxel with scikit-image, in float64 on the CPU.
+
+    Local means, variances (population form) and the covariance are taken under a Gaussian window of
+    2⌊3.5 σ + ½⌋ + 1 taps an axis. Beyond the border the volumes are mirrored with the edge voxel repeated (scipy's
+    `reflect`, `c b a | a b c`), scikit-image's own choice: no made-up zeros next to a cropped brain, and it is defined
+    for any thickness, so a volume of fewer slices (or rows, columns) than taps is treated in the same way and a single
+    slice gets its 2D map.
+
+    Args:
+        image: `[S, H, W]`, any real dtype.
+        reference: `[S, H, W]`, in the image's unit. The measure is symmetric in the two.
+        data_range: dynamic range L of the unit, above zero; default the larger of the two volumes' max − min.
+        sigma: standard deviation of the window in voxels, above zero.
+        k1: C₁ = (k1 L)², at least 0.
+        k2: C₂ = (k2 L)², at least 0.
+
+    Returns:
+        `[S, H, W]` in [−1, 1] on the image's device and in its dtype (float32 where that is not a floating one). For
+        two constant volumes a and b without `data_range` (L = 0) it is the luminance term 2ab/(a² + b²) alone, 1 where
+        a = b = 0: the limit of the formula for L to 0.
+
+    Raises:
+        InputError: for shapes that differ or are not 3D, non-finite values, and a parameter out of range.
+
+    References:
+        Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
+    """
+    check_volumes(image=image, reference=reference)
+    check_finite(image=image, reference=reference)
+    check_positive(sigma, "sigma")
+    check_non_negative(k1, "k1")
+    check_non_negative(k2, "k2")
+    if data_range is not None:
+        check_positive(data_range, "data_range")
+    first, second = (volume.detach().to("cpu", torch.float64).numpy() for volume in (image, reference))
+    span = max(float(np.ptp(first)), float(np.ptp(second))) if data_range is None else data_range
+    similarity = _constant_pair(first, second) if span == 0 else _similarity(first, second, span, sigma, k1, k2)
+    dtype = image.dtype if image.dtype.is_floating_point else torch.float32
+    return torch.from_numpy(similarity).to(image.device, dtype)
+
+
+def _similarity(
+    image: NDArray[np.float64], reference: NDArray[np.float64], span: float, sigma: float, k1: float, k2: float
+) -> NDArray[np.float64]:
+    """Call scikit-image, with axes shorter than its window mirrored first and cut back after."""
+    radius = int(_TRUNCATE * sigma + 0.5)
+    margins = [radius if size < 2 * radius + 1 else 0 for size in image.shape]
+    padded = [np.pad(volume, [(margin, margin) for margin in margins], "symmetric") for volume in (image, reference)]
+    _, similarity = structural_similarity(
+        *padded,
+        data_range=span,
+        gaussian_weights=True,
+        sigma=sigma,
+        use_sample_covariance=False,
+        full=True,
+        K1=k1,
+        K2=k2,
+    )
+    inside = tuple(slice(margin, margin + size) for margin, size in zip(margins, image.shape, strict=True))
+    return np.ascontiguousarray(similarity[inside])
+
+
+def _constant_pair(image: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the luminance term of two constant volumes, which have no range to set C₁ from."""
+    a, b = float(image.flat[0]), float(reference.flat[0])
+    return np.full(image.shape, 1.0 if a == b else 2 * a * b / (a * a + b * b))
 
 
 def min_max_scale(volume: Tensor) -> Tensor:
@@ -208,3 +300,33 @@ def median_scale(volume: Tensor) -> Tensor:
 def _at_least_float32(volume: Tensor) -> Tensor:
     """Widen half precision and whole numbers to float32."""
     return volume.to(torch.promote_types(volume.dtype, torch.float32))
+
+
+def scan_score(anomaly_map: Tensor, brain_mask: Tensor, *, share: float = 0.01) -> float:
+    """Average the highest values of an anomaly map inside the brain.
+
+    Args:
+        anomaly_map: any shape, finite inside the brain, higher is more anomalous.
+        brain_mask: same shape, boolean or number; non-zero is brain.
+        share: of the brain's voxels that are averaged, in (0, 1]; at least one voxel is.
+
+    Returns:
+        The mean, in the map's unit.
+
+    Raises:
+        InputError: when the shapes differ, the mask is empty or `share` is out of range.
+
+    Examples:
+        >>> import torch
+        >>> scan_score(torch.arange(100.0), torch.ones(100), share=0.02)
+        98.5
+    """
+    if anomaly_map.shape != brain_mask.shape:
+        shapes = f"{tuple(anomaly_map.shape)}, got {tuple(brain_mask.shape)}"
+        raise InputError(f"`brain_mask` must have the shape of `anomaly_map`, {shapes}")
+    if not 0 < share <= 1:
+        raise InputError(f"`share` must be above 0 and at most 1, got {share!r}")
+    inside = torch.as_tensor(anomaly_map)[torch.as_tensor(brain_mask) > 0].flatten()
+    if not inside.numel():
+        raise InputError("`brain_mask` must hold at least one brain voxel, got none")
+    return float(inside.double().topk(max(1, int(inside.numel() * share))).values.mean())

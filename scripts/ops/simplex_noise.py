@@ -9,10 +9,32 @@ from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_positive
-from scripts.ops.opensimplex_kernel import compiled, noise_at, permutation_table
 from scripts.options.choices import NoiseKind
 
-__all__ = ["NoiseKind", "make_noise", "sample_seed", "simplex_noise"]
+__all__ = ["NoiseKind", "compiled", "make_noise", "noise_at", "permutation_table", "sample_seed", "simplex_noise"]
+
+try:
+    from opensimplex.internals import _init, _noise2, njit
+except RuntimeError:  # numba finds no folder for what it compiles: a read-only system without a HOME
+    import atexit
+    import shutil
+    import tempfile
+    from typing import Any
+
+    import numba
+
+    config: Any = numba.config
+    config.CACHE_DIR = tempfile.mkdtemp(prefix="numba-")
+    atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
+    from opensimplex.internals import _init, _noise2, njit
+compiled = njit(nogil=True)  # by numba where it is installed; a plain function otherwise
+noise_at = _noise2  # (x, y, table of the seed) to a number within about ±1
+
+
+def permutation_table(seed: int) -> NDArray[np.int64]:
+    """Return the table of a seed within 64 signed bits; the package's own global seed is neither read nor set."""
+    table, _ = _init(seed)
+    return np.asarray(table)
 
 
 def simplex_noise(

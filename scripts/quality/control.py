@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 
 from scripts.data.inputs.modality import contrast_agent_of
 from scripts.errors import InputError
-from scripts.quality.bounds import BOUNDS, Range
-from scripts.quality.measures import MIN_VOXELS, measure_on_template, measure_scan
-from scripts.quality.tissue_fit import TissueFit
-from scripts.quality.verdict import Check, chosen_ranges, judge
-from scripts.registration.orientation import AS_THE_HEADER_SAYS
+from scripts.quality.bounds import BOUNDS, Check, Range, chosen_ranges, judge
+from scripts.quality.measures import MIN_VOXELS, TissueFit, measure_on_template, measure_scan
+from scripts.registration.fit import AS_THE_HEADER_SAYS
 from scripts.registration.template import load_template
-from scripts.scans.notes import add_note, read_notes
-from scripts.scans.volume import source_path
+from scripts.scans.volume import add_note, read_notes, source_path
 
 __all__ = ["QualityControld", "ScanRefused", "picture_geometry"]
 

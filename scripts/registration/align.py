@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 
 from scripts.errors import InputError
 from scripts.options.choices import Alignment
-from scripts.registration.brain_scan import Scan, prepare_scan
-from scripts.registration.fit import Fit, fit_quality, fit_to_template, header_fit, mean_shift_mm, rigid_between
-from scripts.registration.orientation import AS_THE_HEADER_SAYS, Orientation
-from scripts.scans.notes import add_note, read_notes
-from scripts.scans.volume import as_float32, source_path
+from scripts.registration.fit import (
+    AS_THE_HEADER_SAYS,
+    Fit,
+    Orientation,
+    fit_quality,
+    fit_to_template,
+    header_fit,
+    mean_shift_mm,
+    rigid_between,
+)
+from scripts.registration.register import Scan, prepare_scan
+from scripts.scans.volume import add_note, as_float32, read_notes, source_path
 
 __all__ = ["T1_TO_TEMPLATE", "AlignCased", "AlignToTemplated", "Alignment"]
 
@@ -39,7 +46,7 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
     - `world_to_template`: scan world to MNI world, 4 rows of 4, RAS mm;
     - `similarity`, `overlap`, `seen_share`: see `scripts.registration.fit.Quality`;
     - `shift_mm`: how far the affine that was found moves the brain on average, whether it was used or not;
-    - `orientation`, `header_similarity`, `orientation_gain`: see `scripts.registration.orientation.Orientation`.
+    - `orientation`, `header_similarity`, `orientation_gain`: see `scripts.registration.fit.Orientation`.
 
     Args:
         keys: images, masks and labels of one grid.

@@ -1,4 +1,4 @@
-"""How a volume is laid out on a screen: radiological display, whatever way its voxels run."""
+"""How a volume is laid out on a screen: radiological, whatever way its voxels run; and what each colour means."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.transform import resize
 
 __all__ = [
-    "MASKS",
-    "DisplayVolumes",
-    "SlicePicture",
-    "choose_slices",
-    "display_nifti",
-    "display_volumes",
-    "radiological_slice",
-    "to_ras",
+    "BACKGROUND", "BRAIN", "LABEL", "MAP", "MASKS", "REGION", "TEXT", "DisplayVolumes", "SlicePicture",
+    "choose_slices", "display_nifti", "display_volumes", "radiological_slice", "to_ras",
 ]
+
+REGION = "#2ec4f1"  # sky blue: candidate regions and the threshold that makes them; no colour of the map comes near
+LABEL = "#ff9f1c"  # orange: what an expert outlined
+BRAIN = "#8fd694"  # light green: the brain mask
+MAP = "inferno"  # the anomaly map
+BACKGROUND, TEXT = "black", "#e6e6e6"
 
 
 def to_ras(volume: ArrayLike, affine: ArrayLike | None) -> NDArray:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from scripts.scans.grid import grid_affine, output_grid
 from scripts.scans.reader import ScanReader
-from scripts.scans.writer import AtomicNibabelWriter
+from scripts.scans.volume import AtomicNibabelWriter
 
 __all__ = ["AtomicNibabelWriter", "ScanReader", "grid_affine", "output_grid"]

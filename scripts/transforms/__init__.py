@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from scripts.transforms.anomalies import RandAnomalyd
-from scripts.transforms.average_voxels import AverageVoxelsd
-from scripts.transforms.bias_correction import CorrectBiasd
-from scripts.transforms.carried import CarryInMetad, carried
-from scripts.transforms.check_image import BrainMaskFromNonzerod, CheckImaged
-from scripts.transforms.denoise import CurvatureFlowDenoised
-from scripts.transforms.ghosting import RandGhostingd, add_ghosts
-from scripts.transforms.intensity import ScaleByMaskPercentilesd
-from scripts.transforms.load_scan import LoadScansd
+from scripts.transforms.augmentation import (
+    RandAnomalyd,
+    RandBrainEdged,
+    RandBrainNoised,
+    RandGhostingd,
+    RandT2LikeContrastd,
+    add_ghosts,
+)
+from scripts.transforms.intensity import CorrectBiasd, CurvatureFlowDenoised, NormalizeScansd, ScaleByMaskPercentilesd
+from scripts.transforms.loading import BrainMaskFromNonzerod, CheckImaged, LoadScansd, SetModalityd
 from scripts.transforms.named_steps import NamedSteps
-from scripts.transforms.normalize_scan import NormalizeScansd
-from scripts.transforms.outputs import ReloadOriginald, SplitOutputsd
-from scripts.transforms.scanner import RandBrainEdged, RandBrainNoised, RandT2LikeContrastd
-from scripts.transforms.score_scan import ScoreScand
-from scripts.transforms.set_modality import SetModalityd
-from scripts.transforms.slices import AxialSlicesd, RandAxialSliced, brain_slices
-from scripts.transforms.working_grid import GridCenter, ToWorkingGridd
+from scripts.transforms.outputs import CarryInMetad, ReloadOriginald, ScoreScand, SplitOutputsd, carried
+from scripts.transforms.working_grid import (
+    AverageVoxelsd,
+    AxialSlicesd,
+    GridCenter,
+    RandAxialSliced,
+    ToWorkingGridd,
+    brain_slices,
+)
 
 __all__ = [
     "AverageVoxelsd",

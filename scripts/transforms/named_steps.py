@@ -9,7 +9,7 @@ from typing import Any
 from monai.transforms import Compose
 from tqdm import tqdm
 
-from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import add_note, read_notes
 
 __all__ = ["STEP_NAMES", "NamedSteps", "step_name"]
 

@@ -1,4 +1,4 @@
-"""From the inferer's channels to named images."""
+"""What goes with a scan to the inferer, and from the inferer's channels to named images and a score."""
 
 from __future__ import annotations
 
@@ -7,15 +7,103 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform
+from monai.utils import ensure_tuple
 
 from scripts.errors import InputError
-from scripts.results.regions import check_min_volume, without_small_regions
+from scripts.ops import scan_score
+from scripts.results import check_min_volume, without_small_regions
+from scripts.scans.grid import on_grid_of
 from scripts.scans.reader import ScanReader
-from scripts.scans.same_grid import on_grid_of
 from scripts.scans.volume import as_volume, grid_of, source_path
 
-__all__ = ["ReloadOriginald", "SplitOutputsd"]
+__all__ = ["CarryInMetad", "ReloadOriginald", "ScoreScand", "SplitOutputsd", "carried"]
+
+_PREFIX = "carried_"
+
+
+class CarryInMetad(MapTransform):
+    """Write other entries of a case into an image's metadata.
+
+    Hosts such as MONAI Label call an inferer with the image and the network alone. The brain mask could be guessed from
+    the voxels that are not zero, but not exactly: the darkest percent of the brain is zero too, and splines leave
+    traces outside of it.
+
+    Args:
+        keys: MetaTensors that carry the entries.
+        names: the entries, tensors or plain values.
+        allow_missing_keys: whether an image may be absent.
+
+    Raises:
+        TypeError: on calling, if an image has no metadata.
+    """
+
+    def __init__(self, keys: KeysCollection, *, names: Sequence[str] | str, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.names = ensure_tuple(names)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` with the entries in the metadata of its images."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            if not isinstance(image, MetaTensor):
+                raise TypeError(f"`{key}` must be a MetaTensor, got {type(image).__name__}.")
+            image = image.clone()
+            for name in self.names:
+                value = result[name]
+                image.meta[_PREFIX + name] = torch.as_tensor(value) if isinstance(value, MetaTensor) else value
+            result[key] = image
+        return result
+
+
+def carried(image: torch.Tensor, name: str) -> Any:
+    """Return an entry that an image or a batch of images carries, batched like it, or None."""
+    return image.meta.get(_PREFIX + name) if isinstance(image, MetaTensor) else None
+
+
+class ScoreScand(MapTransform):
+    """Write the scan's score, the mean of the highest 1 % of the brain's anomaly map, into `data["anomaly_score"]`.
+
+    It stands before the maps are taken back to the scan's own grid, so that the score does not depend on that grid and
+    can be compared with those of healthy scans.
+
+    Args:
+        keys: the inferer's output [C, H, W, D].
+        outputs: names of its channels; without `anomaly_map` among them nothing is written.
+        mask_key: the brain mask [1, H, W, D] on the same grid; where there is none, the voxels of `image_key` that are
+            not zero.
+        image_key: the network's input [1, H, W, D].
+        allow_missing_keys: whether a key may be absent.
+
+    Raises:
+        InputError: on calling, if the mask is empty or has another grid.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        outputs: Sequence[str],
+        mask_key: str = "brain_mask",
+        image_key: str = "image",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.outputs = list(outputs)
+        self.mask_key, self.image_key = mask_key, image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data` with `anomaly_score`."""
+        result = dict(data)
+        if "anomaly_map" not in self.outputs:
+            return result
+        for key in self.key_iterator(data):
+            scores = torch.as_tensor(data[key])[self.outputs.index("anomaly_map")]
+            mask = torch.as_tensor(data[self.mask_key if self.mask_key in data else self.image_key])[0]
+            result["anomaly_score"] = scan_score(scores.cpu(), (mask != 0).cpu())
+        return result
 
 
 class ReloadOriginald(MapTransform):

@@ -1,4 +1,4 @@
-"""Resample a case once onto the grid on which the network works."""
+"""From the grid of a scan to the one on which the network works, and from there to axial slices."""
 
 from __future__ import annotations
 
@@ -11,13 +11,125 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
-from monai.utils import ensure_tuple_rep
+from monai.transforms import InvertibleTransform, MapTransform, Randomizable, SpatialResample
+from monai.utils import ensure_tuple, ensure_tuple_rep
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 
+from scripts.errors import InputError
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
-from scripts.scans.volume import source_path
+from scripts.scans.volume import as_float32, source_path
 
-__all__ = ["GridCenter", "ToWorkingGridd"]
+__all__ = ["AverageVoxelsd", "AxialSlicesd", "GridCenter", "RandAxialSliced", "ToWorkingGridd", "brain_slices"]
+
+_MAX_FACTOR = 8
+
+
+class AverageVoxelsd(MapTransform, InvertibleTransform):
+    """Bring a case [1, H, W, D] to voxels of about 1 mm by the mean of whole voxels; `Invertd` takes results back.
+
+    Along an axis with voxels of `edge` mm, `round(spacing_mm / edge)` voxels become one, so that edges from two thirds
+    of `spacing_mm` on stay as they are. Of images the mean is that of the voxels inside the brain mask; masks and
+    labels keep voxels of which at least half were set.
+
+    Args:
+        keys: images, masks and labels of one grid.
+        mask_key: the brain mask, one of the keys.
+        mask_keys: those of the keys that hold masks and labels.
+        spacing_mm: edge that is enough, mm.
+        allow_missing_keys: whether a key may be absent.
+
+    Raises:
+        ValueError: if `spacing_mm` is not positive.
+        TypeError: on calling, if an image carries no affine.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        mask_key: str = "brain_mask",
+        mask_keys: KeysCollection = ("brain_mask", "label"),
+        spacing_mm: float = 1.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if spacing_mm <= 0:
+            raise ValueError(f"`spacing_mm` must be positive, got {spacing_mm}.")
+        self.mask_key = mask_key
+        self.mask_keys = ensure_tuple(mask_keys)
+        self.spacing_mm = spacing_mm
+
+    def _factors(self, image: torch.Tensor) -> list[int]:
+        if not isinstance(image, MetaTensor):
+            raise TypeError(f"the image must be a MetaTensor with an affine, got {type(image).__name__}.")
+        edges = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0)
+        wanted = np.clip(np.round(self.spacing_mm / edges), 1, _MAX_FACTOR).astype(int)
+        return [min(int(factor), size) for factor, size in zip(wanted, image.shape[1:], strict=True)]
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` with averaged images, float32, and masks; as they are where nothing is to be averaged."""
+        result = dict(data)
+        brain = as_float32(result[self.mask_key])[0] > 0
+        for key in self.key_iterator(result):
+            image: Any = result[key]
+            factors = self._factors(image)
+            own = image.affine.clone()
+            if max(factors) > 1:
+                volume = as_float32(image)[0]
+                small = _majority(volume, factors) if key in self.mask_keys else _mean_inside(volume, brain, factors)
+                image = MetaTensor(
+                    torch.as_tensor(small[None], dtype=image.dtype if key in self.mask_keys else torch.float32),
+                    meta={**image.meta, "affine": _coarse(own, factors)},
+                    applied_operations=image.applied_operations,
+                )
+            shape = list(data[key].shape[1:])
+            result[key] = self.push_transform(image, extra_info={"affine": own, "shape": shape, "factors": factors})
+        return result
+
+    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` on the grid that it came from, interpolated linearly."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image: Any = result[key].clone()
+            facts = self.pop_transform(image)["extra_info"]
+            if max(facts["factors"]) > 1:
+                fine = np.stack([_spread(volume, facts["factors"], facts["shape"]) for volume in as_float32(image)])
+                image = MetaTensor(
+                    torch.as_tensor(fine),
+                    meta={**image.meta, "affine": facts["affine"]},
+                    applied_operations=image.applied_operations,
+                )
+            result[key] = image
+        return result
+
+
+def _coarse(affine: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    to_fine = np.diag([*map(float, factors), 1.0])
+    to_fine[:3, 3] = (np.asarray(factors) - 1) / 2
+    return affine.to(torch.float64) @ torch.as_tensor(to_fine)
+
+
+def _sums(volume: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
+    padded = np.pad(volume, [(0, -size % factor) for size, factor in zip(volume.shape, factors, strict=True)])
+    split = [part for size, factor in zip(padded.shape, factors, strict=True) for part in (size // factor, factor)]
+    return padded.reshape(split).sum(axis=(1, 3, 5), dtype=np.float32)
+
+
+def _mean_inside(volume: NDArray, brain: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
+    counts = _sums(brain, factors)
+    return np.where(counts > 0, _sums(volume * brain, factors) / np.maximum(counts, 1), 0).astype(np.float32)
+
+
+def _majority(mask: NDArray, factors: Sequence[int]) -> NDArray[np.bool_]:
+    return _sums(mask > 0, factors) >= _sums(np.ones(mask.shape, dtype=np.float32), factors) / 2
+
+
+def _spread(volume: NDArray, factors: Sequence[int], shape: Sequence[int]) -> NDArray[np.float32]:
+    steps = 1 / np.asarray(factors)
+    offset = -(np.asarray(factors) - 1) / 2 * steps
+    return affine_transform(volume, steps, offset, output_shape=tuple(shape), order=1, mode="nearest")
+
 
 logger = logging.getLogger(__name__)
 
@@ -126,3 +238,104 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
                 options.update(mode="bilinear", padding_mode="zeros")
             result[key] = self.resample.inverse(result[key])
         return result
+
+
+def brain_slices(mask: torch.Tensor, *, min_share: float = 0.02) -> torch.Tensor:
+    """Return the indices of the axial slices of a mask [1, H, W, D] that hold brain.
+
+    Args:
+        mask: voxels above 0 are brain.
+        min_share: the least share of a slice's pixels that must be brain; 0 takes any slice with one brain pixel.
+
+    Returns:
+        Indices along the last axis, int64; all slices if none holds enough.
+    """
+    share = (torch.as_tensor(mask[0]) > 0).float().mean(dim=(0, 1))
+    found = torch.nonzero(share > min_share).flatten()
+    return found if len(found) else torch.arange(mask.shape[-1])
+
+
+class RandAxialSliced(Randomizable, MapTransform):
+    """Take one random axial slice that holds brain, the same for all keys: [C, H, W, D] → [C, H, W].
+
+    Args:
+        keys: volumes on one grid.
+        mask_key: the brain mask.
+        min_share: the least share of the slice's pixels that must be brain.
+        thick_prob: probability of averaging neighbouring slices of what is no mask, as thick-slice scans do.
+        max_thickness: largest number of slices that are averaged.
+
+    Raises:
+        InputError: if `thick_prob` or `max_thickness` is out of range.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        mask_key: str = "brain_mask",
+        min_share: float = 0.02,
+        thick_prob: float = 0.0,
+        max_thickness: int = 3,
+    ) -> None:
+        super().__init__(keys)
+        if not 0 <= thick_prob <= 1:
+            raise InputError(f"`thick_prob` must be from 0 to 1, got {thick_prob!r}")
+        if isinstance(max_thickness, bool) or not isinstance(max_thickness, int) or max_thickness < 1:
+            raise InputError(f"`max_thickness` must be a whole number from 1 on, got {max_thickness!r}")
+        self.mask_key = mask_key
+        self.min_share = min_share
+        self.thick_prob, self.max_thickness = thick_prob, max_thickness
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data` with slices."""
+        result = dict(data)
+        mask = result[self.mask_key]
+        candidates = brain_slices(mask, min_share=self.min_share)
+        index = int(candidates[self.R.randint(len(candidates))])
+        thick = self.thick_prob > 0 and self.R.uniform() < self.thick_prob
+        count = int(self.R.randint(2, self.max_thickness + 1)) if thick and self.max_thickness > 1 else 1
+        first = max(0, index - count // 2)
+        inside = mask[..., index] > 0
+        for key in self.key_iterator(result):
+            if key == self.mask_key or count == 1:
+                result[key] = result[key][..., index].clone()
+            else:
+                result[key] = result[key][..., first : first + count].mean(dim=-1) * inside
+        return result
+
+
+class AxialSlicesd(MapTransform):
+    """Take evenly spaced axial slices that hold brain: a list of cases [C, H, W] from one case [C, H, W, D].
+
+    Args:
+        keys: volumes on one grid; other entries are repeated.
+        num_slices: how many.
+        mask_key: the brain mask.
+        min_share: the least share of a slice's pixels that must be brain.
+
+    Raises:
+        ValueError: if `num_slices` is below 1.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, num_slices: int = 8, mask_key: str = "brain_mask", min_share: float = 0.02
+    ) -> None:
+        super().__init__(keys)
+        if num_slices < 1:
+            raise ValueError(f"`num_slices` must be at least 1, got {num_slices}.")
+        self.num_slices = num_slices
+        self.mask_key = mask_key
+        self.min_share = min_share
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> list[dict[Hashable, torch.Tensor]]:
+        """Return the slices, from below to above."""
+        candidates = brain_slices(data[self.mask_key], min_share=self.min_share)
+        picks = torch.linspace(0, len(candidates) - 1, min(self.num_slices, len(candidates))).round().long()
+        slices = []
+        for index in candidates[picks].tolist():
+            item = dict(data)
+            for key in self.key_iterator(item):
+                item[key] = data[key][..., index].clone()
+            slices.append(item)
+        return slices

@@ -14,18 +14,17 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
-from scripts.data.output_folder import check_writable
+from scripts.data.folders import check_writable
 from scripts.errors import InputError, ScansFailedError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
 from scripts.networks import ModalityWeights
 from scripts.quality import ScanRefused
 from scripts.registration.template import load_template
-from scripts.report.index_page import write_index_page, write_regions, write_summary
-from scripts.report.quality_picture import draw_quality_picture
+from scripts.report.pages import write_index_page, write_regions, write_summary
+from scripts.report.panel import draw_quality_picture
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
-from scripts.results import relative_link, remove_result, result_path, write_dataset_description
-from scripts.results.provenance import bundle_version
+from scripts.results import bundle_version, relative_link, remove_result, result_path, write_dataset_description
 from scripts.scans.volume import as_volume, grid_of, original_scan
 from scripts.workflows.finished import finished_result, with_checksums
 

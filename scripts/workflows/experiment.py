@@ -18,9 +18,8 @@ from monai.engines import SupervisedEvaluator
 from scripts.data.experiment_sets import ExperimentSets
 from scripts.errors import InputError
 from scripts.handlers.anomaly_evaluation import AnomalyEvaluationHandler
-from scripts.report.paper_table import table_of_summary, write_paper_table
-from scripts.report.tables import markdown_table, write_json, write_text
-from scripts.results.provenance import portable_command
+from scripts.report.tables import markdown_table, table_of_summary, write_json, write_paper_table, write_text
+from scripts.results import portable_command
 
 __all__ = ["Experiment"]
 

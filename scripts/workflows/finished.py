@@ -12,10 +12,9 @@ from typing import Any
 from scripts.errors import InputError
 from scripts.files import file_sha256
 from scripts.handlers.scan_result import ScanResult
-from scripts.results import remove_result, result_path
-from scripts.results.provenance import BUNDLE, bundle_version
+from scripts.results import BUNDLE, bundle_version, remove_result, result_path
 from scripts.scans.dicom import is_dicom, series_of
-from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import add_note, read_notes
 
 __all__ = ["finished_result", "input_checksums", "with_checksums"]
 

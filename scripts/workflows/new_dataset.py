@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from scripts.data import find_raw_cases
-from scripts.data.inputs.companions import mask_beside
+from scripts.data.inputs.raw_cases import mask_beside
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split
 from scripts.data.split_plan import Person, SplitPlan
 from scripts.errors import InputError

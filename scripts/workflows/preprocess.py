@@ -18,9 +18,9 @@ import torch
 from tqdm import tqdm
 
 from scripts.data import Role, add_participants
-from scripts.data.output_folder import check_writable
+from scripts.data.folders import check_writable
 from scripts.errors import InputError
-from scripts.report.preprocessing_page import write_preprocessing_page, write_preprocessing_table
+from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 

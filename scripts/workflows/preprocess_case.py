@@ -17,11 +17,10 @@ from scripts.errors import InputError, reason
 from scripts.quality import ScanRefused
 from scripts.quality.control import picture_geometry
 from scripts.registration.align import T1_TO_TEMPLATE
-from scripts.report.quality_picture import draw_quality_picture
+from scripts.report.panel import draw_quality_picture
 from scripts.report.tables import write_json
 from scripts.scans import AtomicNibabelWriter
-from scripts.scans.notes import read_notes
-from scripts.scans.volume import as_volume, grid_of, original_scan
+from scripts.scans.volume import as_volume, grid_of, original_scan, read_notes
 from scripts.workflows.finished import input_checksums
 
 __all__ = ["CaseFiles", "CaseSteps", "draw_case_picture", "scaled", "write_volume"]

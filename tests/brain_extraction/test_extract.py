@@ -15,10 +15,9 @@ from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from scipy import ndimage
 
 from scripts.brain_extraction import extract as module
-from scripts.brain_extraction.extract import BrainExtractiond
-from scripts.brain_extraction.stripped import examine
+from scripts.brain_extraction.extract import BrainExtractiond, examine
 from scripts.errors import InputError
-from scripts.scans.notes import read_notes
+from scripts.scans.volume import read_notes
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 

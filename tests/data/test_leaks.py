@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from scripts.data.datalists import load_datalist, load_splits
-from scripts.data.leaks import drop_leaks, find_leaks
 from scripts.data.phantom import write_phantom_tree
+from scripts.data.splits import drop_leaks, find_leaks
 from scripts.errors import InputError
 
 

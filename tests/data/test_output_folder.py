@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.data.output_folder import check_writable, lock_folder, only_writer
+from scripts.data.folders import check_writable, lock_folder, only_writer
 from scripts.errors import InputError
 
-HOLD = "import sys, time\nfrom scripts.data.output_folder import lock_folder\nlock = lock_folder(sys.argv[1], 'training')\nprint('held', flush=True)\ntime.sleep(60)"
+HOLD = "import sys, time\nfrom scripts.data.folders import lock_folder\nlock = lock_folder(sys.argv[1], 'training')\nprint('held', flush=True)\ntime.sleep(60)"
 
 
 def test_the_check_leaves_nothing(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from scripts.data.datalists import load_datalist
-from scripts.data.leaks import find_leaks
 from scripts.data.phantom import phantom_affine, phantom_volume, write_phantom_tree
 from scripts.data.records import available_records, load_record
+from scripts.data.splits import find_leaks
 from scripts.errors import InputError
 
 SEEDS = range(6)

@@ -12,7 +12,7 @@ from scripts.evaluation.case import read_case
 from scripts.evaluation.figures import chosen_panels
 from scripts.evaluation.rows import case_slices
 from scripts.evaluation.scores import Region, RunScores
-from scripts.metrics.best_dice import best_dice
+from scripts.metrics.thresholds import best_dice
 from tests.handlers.test_anomaly_evaluation import arrays, evaluate, phantom, read_rows
 
 

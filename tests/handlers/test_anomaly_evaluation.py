@@ -18,7 +18,7 @@ from monai.handlers import StatsHandler
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from scripts.handlers.anomaly_evaluation import AnomalyEvaluationHandler
-from scripts.metrics.best_dice import best_dice
+from scripts.metrics.thresholds import best_dice
 
 OUTPUTS = ["anomaly_map", "single_l1", "reconstruction", "uncertainty"]
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])

@@ -15,8 +15,8 @@ from ignite.engine import Engine
 from scripts.errors import InputError
 from scripts.evaluation.scores import healthy_point
 from scripts.handlers.calibration import CalibrationHandler
-from scripts.metrics.lesions import without_small_peaks
-from scripts.results.regions import without_small_regions
+from scripts.metrics.segmentation import without_small_peaks
+from scripts.results import without_small_regions
 
 SHAPE = (10, 10, 10)
 

@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 
-from scripts.handlers.ema_ramp import EmaRamp
+from scripts.handlers.training import EmaRamp
 
 
 def _train(*handlers: str, steps: int = 50) -> tuple[float, list[float]]:

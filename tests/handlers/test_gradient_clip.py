@@ -8,7 +8,7 @@ from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from scripts.handlers.gradient_clip import GradientClip
+from scripts.handlers.training import GradientClip
 
 
 def train(max_norm, *, scaler=None):

@@ -16,8 +16,7 @@ from monai.engines import IterationEvents
 from scripts.evaluation import OperatingPoints, write_operating_points
 from scripts.handlers.scan_result import ScanResult
 from scripts.networks import ModalityWeights
-from scripts.scans.notes import add_note
-from scripts.scans.writer import SAVED_IMAGES, inferer_outputs
+from scripts.scans.volume import SAVED_IMAGES, add_note, inferer_outputs
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 

@@ -15,7 +15,7 @@ from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 
 from scripts.errors import InputError
-from scripts.handlers.training_checkpoint import BestModelCheckpoint, TrainingCheckpoint
+from scripts.handlers.training import BestModelCheckpoint, TrainingCheckpoint
 from scripts.networks import load_weights
 
 BATCHES = 4

@@ -9,9 +9,16 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from scripts.metrics import score_counts as module
-from scripts.metrics.best_dice import best_dice, pooled_best_dice
-from scripts.metrics.score_counts import ScoreCounts, compact_counts, count_around, counts_from_around, lesion_counts
-from scripts.metrics.voxel_scores import pooled_precision_recall, pooled_voxel_scores
+from scripts.metrics.score_counts import (
+    ScoreCounts,
+    compact_counts,
+    count_around,
+    counts_from_around,
+    lesion_counts,
+    pooled_precision_recall,
+    pooled_voxel_scores,
+)
+from scripts.metrics.thresholds import best_dice, pooled_best_dice
 
 
 def voxels(seed, *, size=3000, levels=None, signed=False, dtype=np.float32):

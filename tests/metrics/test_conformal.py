@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.metrics.conformal import conformal_p_value, largest_p_value
+from scripts.metrics.thresholds import conformal_p_value, largest_p_value
 
 
 def test_value_is_the_rank_among_the_healthy() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.metrics.healthy_threshold import healthy_threshold, threshold_at_rate
 from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.thresholds import healthy_threshold, threshold_at_rate
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1])

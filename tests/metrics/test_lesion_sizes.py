@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.metrics.lesions import find_lesions, lesion_recall, lesion_scores, size_bins
+from scripts.metrics.segmentation import find_lesions, lesion_recall, lesion_scores, size_bins
 
 
 @pytest.fixture

@@ -9,10 +9,8 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from scripts.metrics.lesions import lesion_scores, panoptic_scores
-from scripts.metrics.reconstruction_error import reconstruction_error
-from scripts.metrics.segmentation_scores import segmentation_scores
-from scripts.metrics.slice_scores import slice_scores
+from scripts.metrics.score_counts import slice_scores
+from scripts.metrics.segmentation import lesion_scores, panoptic_scores, reconstruction_error, segmentation_scores
 
 
 def boxes(*corners, shape=(12, 10, 8)):

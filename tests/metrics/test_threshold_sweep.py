@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from scripts.metrics.best_dice import best_dice, greedy_dice, pooled_best_dice
-from scripts.metrics.score_counts import ScoreCounts
-from scripts.metrics.voxel_scores import pooled_precision_recall, pooled_voxel_scores, voxel_scores
+from scripts.metrics.score_counts import ScoreCounts, pooled_precision_recall, pooled_voxel_scores, voxel_scores
+from scripts.metrics.thresholds import best_dice, greedy_dice, pooled_best_dice
 
 
 def phantom(seed: int, *, size: int = 400, levels: int = 40, signed: bool = False):

@@ -16,8 +16,8 @@ from scripts.ops.anomaly_map import (
     postprocess,
     residual_map,
     smooth,
+    ssim_map,
 )
-from scripts.ops.ssim import ssim_map
 
 SHAPE = (9, 12, 13)
 

@@ -9,7 +9,7 @@ import numpy as np
 import opensimplex
 import pytest
 
-from scripts.ops.opensimplex_kernel import noise_at, permutation_table
+from scripts.ops.simplex_noise import noise_at, permutation_table
 
 
 def test_the_adapter_is_tested_with_the_version_that_is_required(root: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from scripts.errors import InputError
-from scripts.ops.ssim import ssim_map
+from scripts.ops.anomaly_map import ssim_map
 
 
 def _pair(shape=(10, 11, 12), seed=0):

@@ -9,9 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from scripts.ops.anomaly_map import anomaly_map, min_max_scale, smooth
+from scripts.ops.anomaly_map import anomaly_map, min_max_scale, smooth, ssim_map
 from scripts.ops.mahalanobis import mahalanobis_map
-from scripts.ops.ssim import ssim_map
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from scripts.quality.bounds import BOUNDS, bounds_table, range_text
-from scripts.quality.verdict import chosen_ranges, judge
+from scripts.quality.bounds import BOUNDS, bounds_table, chosen_ranges, judge, range_text
 
 
 @pytest.mark.parametrize("name", BOUNDS)

@@ -18,7 +18,7 @@ from scripts.quality.control import QualityControld, ScanRefused, picture_geomet
 from scripts.registration.align import AlignToTemplated
 from scripts.registration.template import TEMPLATE_SIZE as SIZE
 from scripts.registration.template import load_template
-from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import add_note, read_notes
 
 # Brightness of fluid, grey and white matter.
 WEIGHTINGS = {"t1": (30, 70, 110), "t2": (140, 85, 60), "flair": (15, 100, 80), "pd": (105, 110, 80), "ct": (20, 95, 80)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scripts.quality.control import QualityControld, ScanRefused
-from scripts.scans.notes import read_notes
+from scripts.scans.volume import read_notes
 
 CASES = [
     ("Train/ds002748", "sub-45", "t1"),  # the worst aligned of its set

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts.data.phantom import phantom_volume
-from scripts.quality.image_quality import (
+from scripts.quality.measures import (
     brain_extents,
     brightness_range,
     brightness_span,

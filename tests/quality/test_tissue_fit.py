@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.quality.tissue_fit import tissue_fit
+from scripts.quality.measures import tissue_fit
 
 SHAPE = (48, 48, 40)  # 180 blocks
 LEVELS = {"t1": (30, 70, 110), "t2": (140, 85, 60), "flair": (15, 100, 80)}  # of fluid, grey and white matter

@@ -14,11 +14,10 @@ from scipy.spatial.transform import Rotation
 from scripts.errors import InputError
 from scripts.registration import fit as template_fit
 from scripts.registration.align import Alignment, AlignToTemplated
-from scripts.registration.brain_scan import Scan
-from scripts.registration.fit import Fit, mean_shift_mm
-from scripts.registration.orientation import AS_THE_HEADER_SAYS, Orientation
+from scripts.registration.fit import AS_THE_HEADER_SAYS, Fit, Orientation, mean_shift_mm
+from scripts.registration.register import Scan
 from scripts.registration.template import load_template
-from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import add_note, read_notes
 
 KEYS = ["image", "brain_mask", "label"]
 

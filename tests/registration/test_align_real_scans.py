@@ -9,10 +9,10 @@ import torch
 from monai.data import MetaTensor
 
 from scripts.registration.align import AlignToTemplated
-from scripts.registration.brain_scan import prepare_scan
-from scripts.registration.orientation import AS_THE_HEADER_SAYS, find_orientation
+from scripts.registration.fit import AS_THE_HEADER_SAYS, find_orientation
+from scripts.registration.register import prepare_scan
 from scripts.registration.template import mask_dice, masked_correlation
-from scripts.scans.notes import read_notes
+from scripts.scans.volume import read_notes
 from scripts.transforms import ToWorkingGridd
 
 pytestmark = pytest.mark.slow

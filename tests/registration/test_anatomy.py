@@ -9,7 +9,7 @@ import nilearn.datasets
 import numpy as np
 import pytest
 
-from scripts.registration.anatomy import OUTSIDE, anatomy_at, place_of_region
+from scripts.registration.template import OUTSIDE, anatomy_at, place_of_region
 
 PUBLISHED = Path(nilearn.datasets.__file__).parent / "data"
 # structure names of Dosenbach et al. 2010 whose lobe is beyond doubt

@@ -8,10 +8,27 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.spatial.transform import Rotation
 
 from scripts.errors import InputError
-from scripts.registration.brain_scan import Cut, Scan, blurred, place, prepare_scan
-from scripts.registration.fit import fit_quality, mean_shift_mm, rigid_between
-from scripts.registration.orientation import AS_THE_HEADER_SAYS, coarse_template, describe_turn
-from scripts.registration.register import COARSE, FINE, Model, mutual_information, register, to_sitk
+from scripts.registration.fit import (
+    AS_THE_HEADER_SAYS,
+    coarse_template,
+    describe_turn,
+    fit_quality,
+    mean_shift_mm,
+    rigid_between,
+)
+from scripts.registration.register import (
+    COARSE,
+    FINE,
+    Cut,
+    Model,
+    Scan,
+    blurred,
+    mutual_information,
+    place,
+    prepare_scan,
+    register,
+    to_sitk,
+)
 from scripts.registration.template import Volume, load_template, mask_dice
 
 

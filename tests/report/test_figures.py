@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from scripts.report.colours import LABEL, REGION
-from scripts.report.display import choose_slices, radiological_slice, to_ras
+from scripts.evaluation.figures import PrecisionRecallCurve, draw_precision_recall
+from scripts.report.display import LABEL, REGION, choose_slices, radiological_slice, to_ras
 from scripts.report.panel import draw_panel
-from scripts.report.pr_curve import PrecisionRecallCurve, draw_precision_recall
 
 PREDICTED, TRUE = REGION, LABEL
 

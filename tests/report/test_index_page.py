@@ -11,8 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.index_page import write_index_page, write_regions, write_summary
-from scripts.report.page import small_png
+from scripts.report.pages import small_png, write_index_page, write_regions, write_summary
 from scripts.report.scan_page import write_scan_page
 from tests.report.conftest import WICKED
 

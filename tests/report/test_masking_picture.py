@@ -9,8 +9,7 @@ import torch
 from ignite.engine import Engine
 
 from scripts.engines import MaskedPatchLoss
-from scripts.handlers.reconstruction_picture import ReconstructionPicture
-from scripts.report.masking_picture import draw_reconstructed
+from scripts.handlers.reconstruction_picture import ReconstructionPicture, draw_reconstructed
 
 
 def cells(path, columns):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.report.methods import CITATION, methods_text
+from scripts.report.words import CITATION, methods_text
 
 
 def test_sentences_hold_the_settings_that_were_used():

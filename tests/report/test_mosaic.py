@@ -10,9 +10,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
-from scripts.report.colours import REGION
-from scripts.report.display import DisplayVolumes, display_volumes
-from scripts.report.mosaic import draw_mosaic, draw_thumbnail
+from scripts.report.display import REGION, DisplayVolumes, display_volumes
+from scripts.report.scan_page import draw_mosaic, draw_thumbnail
 
 SHAPE = (40, 44, 36)
 LESION = (slice(24, 28), slice(29, 33), slice(16, 19))

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from scripts.report.index_page import write_index_page
+from scripts.report.pages import write_index_page
 from scripts.report.scan_page import write_scan_page
 from tests.report.conftest import WICKED
 

@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from scripts.report.paper_table import (
+from scripts.report.tables import (
     Cell,
     PaperTable,
     average_tables,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from skimage.io import imread
 
 from scripts.data.phantom import phantom_affine, phantom_volume
-from scripts.report.quality_picture import draw_quality_picture
+from scripts.report.panel import draw_quality_picture
 
 CHECKS = [
     {"name": "a", "text": "voxels are 5.0 mm long (at most 4 mm)", "passed": False, "fatal": False},

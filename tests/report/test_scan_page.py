@@ -12,7 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.page import NOTICE, link_to, render
+from scripts.report.pages import NOTICE, link_to, render
 from scripts.report.scan_page import write_scan_page
 from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 from tests.report.conftest import WICKED
@@ -171,7 +171,7 @@ def test_links_cannot_become_code_and_numbers_have_a_text():
 
 
 def test_a_script_cannot_end_its_own_element(monkeypatch):
-    monkeypatch.setattr("scripts.report.page.asset", lambda name: "a = '</script><b>' + '<!--';")
+    monkeypatch.setattr("scripts.report.pages.asset", lambda name: "a = '</script><b>' + '<!--';")
     page = render("index_page.html", scripts=("table.js",), title="t", summary=None, scans=[], facts=[])
     assert "a = '<\\/script><b>' + '<\\!--';" in page
 

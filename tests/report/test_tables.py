@@ -12,7 +12,7 @@ import pytest
 
 from scripts.files import replacing
 from scripts.report.tables import format_mean, format_number, markdown_table, write_csv, write_json, write_text
-from scripts.results.provenance import portable_command
+from scripts.results import portable_command
 
 
 def test_csv_has_every_column_and_empty_cells_for_what_is_unknown(tmp_path):

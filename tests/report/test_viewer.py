@@ -14,8 +14,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from scripts.report.display import display_nifti, display_volumes
-from scripts.report.page import asset
-from scripts.report.viewer import make_viewer
+from scripts.report.pages import asset
+from scripts.report.scan_page import make_viewer
 
 
 def decoded(data):

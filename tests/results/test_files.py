@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.results.files import relative_link, result_path, write_dataset_description
+from scripts.results import relative_link, result_path, write_dataset_description
 
 IMAGES = ("anomaly_map", "lesion_mask", "mahalanobis_map", "reconstruction", "uncertainty", "brain_mask")
 DOCUMENTS = {"result": ".json", "report": ".html", "quality": ".png", "mosaic": ".png", "panel": ".png"}

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import label
 
 from scripts.errors import InputError
-from scripts.results.regions import check_min_volume, region_table, without_small_regions
+from scripts.results import check_min_volume, region_table, without_small_regions
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from scripts.data.phantom import phantom_volume
-from scripts.scans.intensity import background_value, fill_background, normalized, scale_exponent
+from scripts.scans.volume import background_value, fill_background, normalized, scale_exponent
 from scripts.transforms import CurvatureFlowDenoised, NormalizeScansd
 
 PHANTOM = (np.asarray(phantom_volume((32, 32, 32), 3, "t1")[0]) * 300).astype(np.float32).round()

@@ -9,9 +9,8 @@ from monai.transforms import LoadImage, SaveImage
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
-from scripts.scans.affine import header_affine
-from scripts.scans.reader import ScanReader
-from scripts.scans.writer import save_volume
+from scripts.scans.reader import ScanReader, header_affine
+from scripts.scans.volume import save_volume
 
 SHAPE = (12, 14, 10)
 VOXELS = phantom_volume(SHAPE, 3)[0]

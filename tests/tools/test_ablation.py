@@ -16,13 +16,12 @@ import yaml
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import InputError
 from scripts.inferers import MahalanobisInferer, Polarity, ReconstructionSampler
-from scripts.metrics.best_dice import best_dice
-from scripts.metrics.voxel_scores import voxel_scores
+from scripts.metrics.score_counts import voxel_scores
+from scripts.metrics.thresholds import best_dice
 from scripts.ops import postprocess
 from tests.tiny import TINY_NETWORK
 from tools.ablation import run as tool
-from tools.ablation.cache import AblationCache
-from tools.ablation.cases import AblationCase, load_cases
+from tools.ablation.cases import AblationCache, AblationCase, load_cases
 from tools.ablation.grid import Grid, read_grid
 from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.rows import score_map

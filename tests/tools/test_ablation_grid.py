@@ -9,9 +9,8 @@ from monai.bundle import ConfigParser
 
 from scripts.errors import InputError
 from scripts.inferers import MapOptions
-from tools.ablation.figures import draw_axes
 from tools.ablation.grid import BASE, Axis, Grid, read_grid, value_text
-from tools.ablation.report import table_rows
+from tools.ablation.report import draw_axes, table_rows
 from tools.ablation.rows import AblationRow
 from tools.ablation.settings import SETTING_KEYS, Setting, bundle_parser, preset_names, preset_settings
 

@@ -16,8 +16,7 @@ from scripts.inferers import Polarity
 from scripts.inferers.population_files import PopulationFile, population_path, save_population
 from scripts.ops import PopulationFit, PopulationStatistics
 from tools.ablation import run as tool
-from tools.ablation.cache import AblationCache
-from tools.ablation.cases import AblationCase
+from tools.ablation.cases import AblationCache, AblationCase
 from tools.ablation.grid import Grid
 from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.rows import RowMaker, score_map

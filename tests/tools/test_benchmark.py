@@ -14,9 +14,8 @@ import torch
 from scripts.errors import InputError
 from scripts.ops import Extent, Score, Shrinkage
 from tools.benchmark import run as tool
-from tools.benchmark.maps import compare_maps, dense_map, make_cloud
+from tools.benchmark.maps import compare_maps, dense_map, describe_machine, limit_threads, make_cloud, summarize
 from tools.benchmark.memory import measure_memory, measure_peak
-from tools.benchmark.timing import describe_machine, limit_threads, summarize
 
 
 @pytest.fixture(scope="module")

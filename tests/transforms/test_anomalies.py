@@ -6,7 +6,7 @@ import torch
 
 from scripts.errors import InputError
 from scripts.transforms import RandAnomalyd
-from scripts.transforms.anomalies import draw_anomaly
+from scripts.transforms.augmentation import draw_anomaly
 
 
 def _slice(size: int = 48) -> np.ndarray:

@@ -8,8 +8,8 @@ import torch
 from monai.data import MetaTensor
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-from scripts.scans.notes import read_notes
-from scripts.transforms.bias_correction import CorrectBiasd
+from scripts.scans.volume import read_notes
+from scripts.transforms.intensity import CorrectBiasd
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, Lambdad, RandFlipd, Rotate90d
 
 from scripts.errors import InputError
-from scripts.scans.notes import add_note, read_notes
+from scripts.scans.volume import add_note, read_notes
 from scripts.transforms import NamedSteps, SetModalityd
 
 

@@ -11,10 +11,9 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from scripts.registration.align import AlignToTemplated
-from scripts.registration.fit import Fit
-from scripts.registration.orientation import AS_THE_HEADER_SAYS, Orientation
+from scripts.registration.fit import AS_THE_HEADER_SAYS, Fit, Orientation
 from scripts.registration.template import load_template, mask_dice
-from scripts.scans.notes import read_notes
+from scripts.scans.volume import read_notes
 from scripts.transforms import ToWorkingGridd
 
 KEYS = ["image", "brain_mask", "label"]

@@ -21,13 +21,11 @@ import scripts.metrics
 import scripts.ops
 from scripts.errors import InputError
 from scripts.inferers import Polarity, ScoreMaps
-from scripts.metrics.best_dice import pooled_best_dice
-from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
-from scripts.metrics.voxel_scores import pooled_voxel_scores
+from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts, pooled_voxel_scores
+from scripts.metrics.thresholds import pooled_best_dice
 from scripts.ops import PopulationStatistics
 from tools.ablation import cases
-from tools.ablation.cache import AblationCache, digest_of
-from tools.ablation.cases import AblationCase
+from tools.ablation.cases import AblationCache, AblationCase, digest_of
 from tools.ablation.settings import MAP_KEYS, Setting
 
 __all__ = ["AblationRow", "RowMaker", "score_map"]

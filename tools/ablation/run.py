@@ -16,14 +16,11 @@ from scripts.inferers import Polarity
 from scripts.options import flag
 from scripts.options.command import run_command
 from scripts.options.fields import Device, PathText
-from scripts.results.provenance import portable_command, versions
-from tools.ablation.cache import AblationCache
-from tools.ablation.cases import AblationCase, check_split, load_cases, read_cases
-from tools.ablation.figures import draw_axes
+from scripts.results import portable_command, versions
+from tools.ablation.cases import AblationCache, AblationCase, check_split, load_cases, read_cases
 from tools.ablation.grid import read_grid
-from tools.ablation.populations import PopulationMaker
-from tools.ablation.reconstructions import Reconstructor
-from tools.ablation.report import table_rows, write_report
+from tools.ablation.reconstructions import PopulationMaker, Reconstructor
+from tools.ablation.report import draw_axes, table_rows, write_report
 from tools.ablation.rows import RowMaker
 from tools.ablation.settings import bundle_parser
 

@@ -26,9 +26,9 @@ from scripts.ops import mahalanobis_map, make_noise, postprocess, ssim_map
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.paths import bundle_root
-from scripts.scans.writer import save_volume
+from scripts.scans.volume import save_volume
+from tools.benchmark.maps import seconds_of, summarize
 from tools.benchmark.memory import measure_peak
-from tools.benchmark.timing import seconds_of, summarize
 
 __all__ = ["VolumePipeline", "benchmark_volume", "template_case", "volume_memory"]
 

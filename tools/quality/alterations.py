@@ -10,8 +10,8 @@ import numpy as np
 from nibabel.processing import resample_from_to
 from numpy.typing import NDArray
 
-from scripts.brain_extraction.stripped import examine
-from scripts.scans.intensity import background_value
+from scripts.brain_extraction.extract import examine
+from scripts.scans.volume import background_value
 
 __all__ = ["INTENSITIES", "Copy", "finer", "intensity_copies", "thicker"]
 

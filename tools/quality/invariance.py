@@ -14,7 +14,7 @@ from nibabel.processing import resample_from_to
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scripts.brain_extraction.stripped import volume_ml
+from scripts.brain_extraction.extract import volume_ml
 from scripts.cli.analyze import analyze
 from scripts.data import find_scans
 from scripts.errors import InputError, ScansFailedError, reason

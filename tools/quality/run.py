@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,45 @@ from scripts.quality import QualityControld
 from scripts.registration import AlignToTemplated
 from scripts.registration.template import load_template
 from scripts.report.tables import write_json, write_text
-from scripts.scans.notes import read_notes
+from scripts.scans.volume import read_notes
 from scripts.transforms import NormalizeScansd
-from tools.quality.contrasts import CONTRASTS, misplaced, noises, recoloured
-from tools.quality.lesions import KINDS, Lesion, draw_lesion, on_grid, paint
-from tools.quality.report import markdown_report
+from tools.quality.lesions import CONTRASTS, KINDS, Lesion, draw_lesion, misplaced, noises, on_grid, paint, recoloured
 
-__all__ = ["main", "prove_quality_control"]
+__all__ = ["main", "markdown_report", "prove_quality_control"]
+
+_SHOWN = (
+    "template_similarity",
+    "fluid_contrast",
+    "grey_white_contrast",
+    "template_overlap",
+    "noise_ratio",
+    "brightness_span",
+)
+
+
+def markdown_report(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of what was checked: a line for each set and kind, with the numbers' smallest and largest."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        group = row["group"] if row["wanted"] else "made wrong"
+        groups[group, row["modality"], row["what"]].append(row)
+    head = ["scans", "modality", "what", "n", "refused", *_SHOWN]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (group, modality, what), members in groups.items():
+        refused = sum(row["refused"] for row in members)
+        cells = [group, modality, what, str(len(members)), str(refused), *(_span(members, name) for name in _SHOWN)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _span(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = []
+    for row in rows:
+        full = f"{row['modality']}_{name}" if name.endswith("contrast") else name
+        value = row["numbers"].get(full)
+        values += [] if value is None else [value]
+    return f"{min(values):.2f} to {max(values):.2f}" if values else ""
+
 
 logger = logging.getLogger(__name__)
 _PUSHES_MM = (0.0, 4.0, 8.0)

@@ -1,30 +1,232 @@
-"""Scans that a person names on the command line, as a MONAI datalist."""
+"""Scans that a user names, as a MONAI datalist: files, folders, BIDS data sets and CSV tables."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.data.inputs.bids import bids_items, is_bids
 from scripts.data.inputs.dicom import dicom_items
 from scripts.data.inputs.files import (
     case_names,
     check_file,
     holds_dicom_alone,
+    list_names,
+    one_of_each,
     scan_stem,
     search_folder,
     telling_folders,
 )
-from scripts.data.inputs.modality import Modality, choose_modality, select_modality
-from scripts.data.inputs.table import csv_items
+from scripts.data.inputs.modality import BIDS_SUFFIXES, Modality, choose_modality, select_modality
+from scripts.data.records import DatasetRecord, Role
+from scripts.data.splits import drop_duplicates, read_split
 from scripts.errors import InputError
 from scripts.scans.dicom import is_dicom
 
-__all__ = ["find_scans"]
+__all__ = ["bids_items", "csv_items", "csv_labels", "find_scans", "is_bids"]
 
 logger = logging.getLogger(__name__)
+_NAME = re.compile(rf"(?P<stem>sub-[^_]+(_[A-Za-z]+-[^_]+)*)_(?P<suffix>{'|'.join(BIDS_SUFFIXES)})\.nii(\.gz)?")
+_NO_SCAN = ("ce-", "desc-reconstruction")  # after a contrast agent; a result of an earlier run
+_ANAT = ("anat", "ses-*/anat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    path: Path
+    stem: str
+    suffix: str
+
+    @property
+    def entities(self) -> frozenset[str]:
+        return frozenset(self.stem.split("_"))
+
+    @property
+    def modality(self) -> Modality:
+        return BIDS_SUFFIXES[self.suffix]
+
+
+def is_bids(folder: Path) -> bool:
+    """Return whether a folder is a BIDS data set, or the folder of one subject in one.
+
+    It is where it has a `dataset_description.json`, or scans with BIDS names in BIDS folders.
+    """
+    return _has_description(folder) or bool(_find(folder)[0])
+
+
+def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[str, str]]:
+    """Return the T1- and T2-weighted scans of a BIDS data set as a datalist.
+
+    Scans are `sub-*/[ses-*/]anat/*` with the suffix T1w, T2w, inplaneT1 or inplaneT2. Left out with a log line are
+    those after a contrast agent (entity `ce`), reconstructions of an earlier run, and links to files that are not here.
+
+    Args:
+        folder: the data set, or one `sub-*` folder of it.
+        modality: take only this one.
+
+    Returns:
+        Dicts with `image`, `modality`, `case` (the file name without extension), `folder` (`sub-01/ses-1/anat`),
+        `stem` (all entities), `bids_suffix`, and for T2 `t1`: the T1w of the same folder that shares most entities.
+
+    Raises:
+        InputError: if there is no such scan.
+    """
+    folder = folder.absolute()
+    scans, left_out = _find(folder)
+    single = set(one_of_each([scan.path for scan in scans]))
+    scans = [scan for scan in scans if scan.path in single]
+    kept = [scan for scan in scans if modality in (None, scan.modality)]
+    left_out += [scan.path for scan in scans if scan not in kept]
+    if left_out:
+        names = list_names(left_out)
+        logger.info("%s: left out %d file(s) that are not wanted, or not here: %s", folder, len(left_out), names)
+    if not kept:
+        suffixes = [suffix for suffix, known in BIDS_SUFFIXES.items() if modality in (None, known)]
+        what = f"the BIDS folder holds no sub-*/[ses-*/]anat/*_{{{','.join(suffixes)}}}.nii[.gz] without contrast agent"
+        raise InputError(what, path=folder, fix="Check the folder, or --modality")
+    root = folder if not folder.name.startswith("sub-") or _has_description(folder) else folder.parent
+    return [_item(scan, root, scans) for scan in kept]
+
+
+def _has_description(folder: Path) -> bool:
+    return (folder / "dataset_description.json").is_file()
+
+
+def _anat_folders(folder: Path) -> list[Path]:
+    folder = folder.absolute()
+    prefix = "" if folder.name.startswith("sub-") and not _has_description(folder) else "sub-*/"
+    return [path for pattern in _ANAT for path in folder.glob(prefix + pattern) if path.is_dir()]
+
+
+def _find(folder: Path) -> tuple[list[_Scan], list[Path]]:
+    scans, left_out = [], []
+    for path in sorted(path for anat in _anat_folders(folder) for path in anat.iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        scan = _Scan(path=path, stem=match["stem"], suffix=match["suffix"])
+        if path.is_file() and not any(entity.startswith(_NO_SCAN) for entity in scan.entities):
+            scans.append(scan)
+        else:
+            left_out.append(path)
+    return scans, left_out
+
+
+def _item(scan: _Scan, root: Path, scans: Sequence[_Scan]) -> dict[str, str]:
+    item = {
+        "image": str(scan.path),
+        "case": f"{scan.stem}_{scan.suffix}",
+        "modality": str(scan.modality),
+        "folder": scan.path.parent.relative_to(root).as_posix(),
+        "stem": scan.stem,
+        "bids_suffix": scan.suffix,
+    }
+    partners = [other for other in scans if other.suffix == "T1w" and other.path.parent == scan.path.parent]
+    if scan.modality is Modality.T2 and partners:
+        # fewest entities that only one of the two has; the first by name where several are as close
+        best = min(partners, key=lambda other: len(other.entities ^ scan.entities))
+        item["t1"] = str(best.path)
+    return item
+
+
+# How names and paths of any set in DATA_DIR are put together: …/t1/x_t1.nii.gz, …/t2/x_t2.nii.gz.
+_LAYOUT = DatasetRecord(name="CSV", folder=".", role=Role.HEALTHY, modalities=tuple(Modality), splits={})
+
+
+def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str, str]]:
+    """Return the scans that a CSV names as a datalist.
+
+    The column `img_path` is needed; `mask_path` (the brain mask) and `img_name` may be there, others are ignored. A
+    path is taken as it is, else from the CSV's folder, else from the folder above (`DATA_DIR` of `DATA_DIR/splits`),
+    with or without a leading slash. Rows that name an image again are dropped with a warning.
+
+    Args:
+        path: the CSV.
+        modality: take only this one. As such CSVs name the T1 file, a path `…/t1/x_t1.nii.gz` stands for
+            `…/t2/x_t2.nii.gz` where that exists and `t2` is wanted.
+
+    Returns:
+        Dicts with `image`, `modality`, `case` (`img_name`, else the file name, without extension and modality;
+        with its modality for the T1 and the T2 of one session),
+        `folder`, `stem` and, where the CSV names one, `brain_mask`.
+
+    Raises:
+        InputError: if the CSV cannot be read, names a file that does not exist or no scan of the modality, a name tells
+            no modality, or an `img_name` is no name for a folder.
+    """
+    rows = read_split(path, required={"img_path": "the path of the scan"})
+    images = [_image(row["img_path"], modality, source=path) for row in rows]
+    chosen = select_modality(images, modality, source=path)
+    named = [row.get("img_name") or image.name for row, image in zip(rows, images, strict=True)]
+    names = [_case_name(name, source=path) for name in named]
+    scans_of = Counter(name for name, image in set(zip(names, images, strict=True)) if image in chosen)
+    items = []
+    for row, image, name in zip(rows, images, names, strict=True):
+        if image not in chosen:
+            continue
+        case = name if scans_of[name] == 1 else scan_stem(image)
+        item = {"image": str(image), "modality": str(chosen[image]), "case": case, "folder": case, "stem": case}
+        if row.get("mask_path"):
+            item["brain_mask"] = str(_existing(row["mask_path"], "brain mask", source=path))
+        items.append(item)
+    return drop_duplicates(items, source=path)
+
+
+def _case_name(entry: str, *, source: Path) -> str:
+    """Return the name that a scan's results get: the last part of the entry, so that it leads to no other folder."""
+    name = _LAYOUT.stem(entry)
+    if name.strip(". ") and not any(unicodedata.category(letter) == "Cc" for letter in name):
+        return name
+    what = f"`img_name` must be a name for the scan's results, got {entry!r}"
+    raise InputError(what, path=source, fix="Give a name with letters or digits, such as sub-01, or leave it empty")
+
+
+def _image(entry: str, modality: Modality | None, *, source: Path) -> Path:
+    derived = None
+    if modality is Modality.T2 and "/t1/" in entry.replace("\\", "/"):
+        derived = _locate(_LAYOUT.image_path(entry, modality), source=source)
+    return derived or _existing(entry, "scan", source=source)
+
+
+def _existing(entry: str, what: str, *, source: Path) -> Path:
+    path = _locate(entry, source=source)
+    if path is None:
+        roots = " or ".join(str(root) for root in source.absolute().parents[:2])
+        fix = f"Paths must be absolute, or start at {roots}"
+        raise InputError(f"it names a {what} that does not exist: {entry}", path=source, fix=fix)
+    return check_file(path, what)
+
+
+def _locate(entry: str, *, source: Path) -> Path | None:
+    text = entry.replace("\\", "/")
+    given = Path(text).expanduser()
+    candidates = [given] if given.is_absolute() else []
+    candidates += [root / text.lstrip("/") for root in source.absolute().parents[:2]]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def csv_labels(path: Path, *, modality: Modality | None = None) -> dict[str, str]:
+    """Return the lesion label (`seg_path`) of every scan (`img_path`) that a CSV names one for, as absolute paths.
+
+    Args:
+        path: the CSV, as for `csv_items`.
+        modality: as for `csv_items`, so that the scans are the same.
+
+    Raises:
+        InputError: if the CSV cannot be read or names a file that does not exist.
+    """
+    rows = read_split(path, required={"img_path": "the path of the scan"})
+    labelled = [row for row in rows if row.get("seg_path")]
+    scans = [str(_image(row["img_path"], modality, source=path)) for row in labelled]
+    labels = [str(_existing(row["seg_path"], "lesion label", source=path)) for row in labelled]
+    return dict(zip(scans, labels, strict=True))
+
+
 Item = dict[str, str]
 Paths = str | Path | Sequence[str | Path]
 

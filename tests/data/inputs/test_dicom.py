@@ -9,7 +9,7 @@ import pydicom.data
 import pytest
 
 from scripts.data import find_raw_cases, find_scans
-from scripts.data.inputs.dicom_contrast import contrast_of
+from scripts.data.inputs.dicom import contrast_of
 from scripts.errors import InputError
 from scripts.scans.dicom import series_of
 from tests.dicom_fixtures import T1_TIMES, T2_TIMES, grid, volume, write_enhanced, write_series

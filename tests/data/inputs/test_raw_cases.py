@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from scripts.data import find_raw_cases
-from scripts.data.inputs.companions import label_beside, mask_beside
-from scripts.data.inputs.raw_cases import subject_of
-from scripts.data.participants import add_participants, find_participants, read_participants
+from scripts.data.inputs.raw_cases import label_beside, mask_beside, subject_of
+from scripts.data.split_plan import add_participants, find_participants, read_participants
 from scripts.errors import InputError
 
 

@@ -1,26 +1,130 @@
-"""Checkpoints that survive an interrupted write, and resuming from them."""
+"""What a training needs of Ignite: averaged weights, seeds by epoch, clipped gradients, checkpoints to resume from."""
 
 from __future__ import annotations
 
 import logging
 import math
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, EarlyStopping
 from ignite.handlers.checkpoint import BaseSaveHandler
+from monai.data import set_rnd
+from monai.engines.utils import IterationEvents
 from monai.handlers import EarlyStopHandler
 
-from scripts.data.output_folder import lock_folder
+from scripts.data.folders import lock_folder
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.networks import read_checkpoint
 
-__all__ = ["BestModelCheckpoint", "ResumableEarlyStop", "TrainingCheckpoint"]
+__all__ = ["BestModelCheckpoint", "EmaRamp", "EpochSeed", "GradientClip", "ResumableEarlyStop", "TrainingCheckpoint"]
+
+
+class EmaRamp:
+    """Let Ignite's `EMAHandler` average over few steps at first: share of the new weights max(momentum, 9/(10 + step)).
+
+    With a fixed small share the average is mostly the random weights it began with for the first thousand steps. The
+    share depends on the trainer's iteration alone, so a resumed run goes on with the one it stopped at.
+
+    Args:
+        momentum: share of the new weights, per step, that the ramp ends at.
+        name: attribute of the trainer's state that `EMAHandler` reads.
+
+    Raises:
+        ValueError: if `momentum` is not above 0 and below 1.
+
+    References:
+        TensorFlow's `ExponentialMovingAverage(num_updates)`: decay min(decay, (1 + n)/(10 + n)).
+    """
+
+    def __init__(self, *, momentum: float, name: str = "ema_momentum") -> None:
+        if not 0 < momentum < 1:
+            raise ValueError(f"`momentum` must be above 0 and below 1, got {momentum}.")
+        self.momentum = momentum
+        self.name = name
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer, in any order with `EMAHandler`."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Set the share of the current step."""
+        setattr(engine.state, self.name, max(self.momentum, 9 / (10 + engine.state.iteration)))
+
+
+class EpochSeed:
+    """Seed torch, numpy, Python and the random transforms of a dataset at the start of every epoch.
+
+    The seed is made of the run's seed, the epoch and the process's rank. With it, the order of the data, the
+    augmentation, the timesteps and the noise of an epoch do not depend on what was run before in the same process:
+    an interrupted training that goes on from its last epoch gives the weights of an undisturbed one on the same
+    machine. The workers of the data loader must not outlive the epoch (`persistent_workers=False`): they take their
+    seeds from torch's when they start.
+
+    Args:
+        seed: of the run; None leaves all generators alone, and a resumed run differs from an undisturbed one.
+        dataset: whose random transforms are seeded, for loaders without workers.
+    """
+
+    def __init__(self, seed: int | None, *, dataset: Any = None) -> None:
+        self.seed = seed
+        self.dataset = dataset
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer; before all other handlers that use random numbers."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed all generators for the epoch that begins."""
+        if self.seed is None:
+            return
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank = torch.distributed.get_rank() if distributed else 0
+        entropy = [abs(int(self.seed)), int(engine.state.epoch), rank]
+        value = int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
+        torch.manual_seed(value)
+        np.random.seed(value)
+        random.seed(value)
+        if self.dataset is not None:
+            set_rnd(self.dataset, value)
+
+
+class GradientClip:
+    """Clip the norm of a network's gradients after each backward pass, unscaled first where the trainer scales them.
+
+    Args:
+        network: whose gradients are clipped.
+        max_norm: largest L2 norm over all parameters.
+
+    Raises:
+        ValueError: if `max_norm` is not positive.
+    """
+
+    def __init__(self, network: torch.nn.Module, *, max_norm: float = 1.0) -> None:
+        if max_norm <= 0:
+            raise ValueError(f"`max_norm` must be positive, got {max_norm}.")
+        self.network = network
+        self.max_norm = max_norm
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Clip, and keep the norm before clipping in `engine.state.gradient_norm`."""
+        trainer: Any = engine
+        if getattr(trainer, "scaler", None) is not None:  # mixed precision: the loss was multiplied before the pass
+            trainer.scaler.unscale_(trainer.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        trainer.state.gradient_norm = float(norm)
+
 
 logger = logging.getLogger(__name__)
 _ADDED_LATER = ("early_stop",)  # what checkpoints of earlier versions do not hold

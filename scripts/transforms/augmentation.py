@@ -1,4 +1,4 @@
-"""Set synthetic anomalies into healthy slices, so that a network learns to leave them out."""
+"""Augmentation of slices: synthetic anomalies, ghosts, and what differs between scanners and brain extractions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from scipy import ndimage
 
 from scripts.errors import InputError
 
-__all__ = ["RandAnomalyd", "draw_anomaly"]
+__all__ = [
+    "RandAnomalyd", "RandBrainEdged", "RandBrainNoised", "RandGhostingd", "RandT2LikeContrastd",
+    "add_ghosts", "draw_anomaly",
+]
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -209,4 +212,199 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
                 for _ in range(self.R.randint(1, self.max_anomalies + 1)):
                     altered, _ = draw_anomaly(altered, brain, self.R)
                 result[key] = torch.from_numpy(np.ascontiguousarray(altered))[None]
+        return result
+
+
+def add_ghosts(image: torch.Tensor, *, num_ghosts: int, intensity: float, axis: int) -> torch.Tensor:
+    """Add the ghosts that periodic motion leaves along the phase-encoding axis.
+
+    Every `num_ghosts`-th line of k-space is scaled by ``1 − intensity``, which adds shifted copies of the image; the
+    central tenth of the lines is left alone, so that the mean contrast stays.
+
+    Args:
+        image: [C, H, W], real.
+        num_ghosts: number of copies, at least 2.
+        intensity: 0 (none) to 1.
+        axis: spatial axis of the copies, 0 or 1.
+
+    Returns:
+        Image [C, H, W] in the range of the input.
+
+    Raises:
+        ValueError: if `num_ghosts`, `intensity` or `axis` is out of range.
+    """
+    if num_ghosts < 2:
+        raise ValueError(f"`num_ghosts` must be at least 2, got {num_ghosts}.")
+    if not 0 <= intensity <= 1:
+        raise ValueError(f"`intensity` must be from 0 to 1, got {intensity}.")
+    if axis not in (0, 1):
+        raise ValueError(f"`axis` must be 0 or 1, got {axis}.")
+    dim = axis + 1
+    length = image.shape[dim]
+    lines = torch.arange(length, device=image.device)
+    weight = torch.ones(length, device=image.device)
+    weight[(lines - length // 2) % num_ghosts == 0] = 1 - intensity
+    weight[(lines - length // 2).abs() <= max(1, length // 20)] = 1
+    spectrum = torch.fft.fftshift(torch.fft.fft2(image), dim=(-2, -1))
+    spectrum = spectrum * weight.reshape([-1 if d == dim else 1 for d in range(image.ndim)])
+    ghosted = torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real
+    return ghosted.clamp(float(image.min()), float(image.max())).to(image.dtype)
+
+
+class RandGhostingd(RandomizableTransform, MapTransform):
+    """Add random ghosts to slices [C, H, W].
+
+    Args:
+        keys: slices.
+        prob: probability of doing anything.
+        num_ghosts: range of the number of copies, inclusive.
+        intensity: range of their strength.
+
+    Raises:
+        ValueError: if a range is not within what `add_ghosts` takes, or runs backwards.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        prob: float = 0.5,
+        num_ghosts: tuple[int, int] = (2, 6),
+        intensity: tuple[float, float] = (0.1, 0.4),
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        if not 2 <= num_ghosts[0] <= num_ghosts[1]:
+            raise ValueError(f"`num_ghosts` must be a range from 2 on, got {num_ghosts}.")
+        if not 0 <= intensity[0] <= intensity[1] <= 1:
+            raise ValueError(f"`intensity` must be a range within 0 to 1, got {intensity}.")
+        self.num_ghosts = num_ghosts
+        self.intensity = intensity
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data`, ghosted with probability `prob`."""
+        result = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return result
+        copies = int(self.R.randint(self.num_ghosts[0], self.num_ghosts[1] + 1))
+        strength = float(self.R.uniform(*self.intensity))
+        axis = int(self.R.randint(2))
+        for key in self.key_iterator(result):
+            result[key] = add_ghosts(result[key], num_ghosts=copies, intensity=strength, axis=axis)
+        return result
+
+
+# T1 intensity (in the percentile window) of cerebrospinal fluid, grey matter, white matter and the brightest tissue …
+_T1_KNOTS = ((0.0, 0.02), (0.12, 0.25), (0.45, 0.6), (0.78, 0.88), (1.0, 1.0))
+# … and the range of the same tissues' intensity in a T2
+_T2_KNOTS = ((0.9, 1.0), (0.75, 1.0), (0.4, 0.65), (0.22, 0.42), (0.1, 0.3))
+
+
+class RandBrainEdged(RandomizableTransform, MapTransform):
+    """Move the edge of the brain inwards, all around or in a part of the slice, as brain extractions differ.
+
+    Args:
+        keys: slices [1, H, W], 0 outside the brain.
+        prob: probability of doing anything.
+        max_pixels: largest depth that is taken off, pixels, at least 1.
+
+    Raises:
+        InputError: if `prob` or `max_pixels` is out of range.
+    """
+
+    def __init__(self, keys: KeysCollection, *, prob: float = 0.2, max_pixels: int = 2) -> None:
+        MapTransform.__init__(self, keys)
+        if not 0 <= prob <= 1:
+            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
+        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+            raise InputError(f"`max_pixels` must be a whole number from 1 on, got {max_pixels!r}")
+        RandomizableTransform.__init__(self, prob)
+        self.max_pixels = max_pixels
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data`, with probability `prob` with a narrower brain."""
+        result = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return result
+        for key in self.key_iterator(result):
+            image = torch.as_tensor(result[key])
+            brain = ndimage.binary_fill_holes((image[0] > 0).numpy())
+            kept = ndimage.binary_erosion(brain, iterations=int(self.R.randint(1, self.max_pixels + 1)))
+            if self.R.uniform() < 0.6:  # a part of the edge only
+                field = ndimage.gaussian_filter(self.R.standard_normal(brain.shape), 12.0)
+                kept = kept | (brain & (field > np.median(field)))
+            result[key] = image * torch.from_numpy(kept)[None]
+        return result
+
+
+class RandBrainNoised(RandomizableTransform, MapTransform):
+    """Add white noise inside the brain.
+
+    Args:
+        keys: slices [1, H, W] in [0, 1], 0 outside the brain.
+        prob: probability of doing anything.
+        max_std: largest standard deviation of the noise, of the intensity range.
+
+    Raises:
+        InputError: if `prob` or `max_std` is out of range.
+    """
+
+    def __init__(self, keys: KeysCollection, *, prob: float = 0.2, max_std: float = 0.04) -> None:
+        MapTransform.__init__(self, keys)
+        if not 0 <= prob <= 1:
+            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
+        if not 0 <= max_std < 1:
+            raise InputError(f"`max_std` must be from 0 to below 1, got {max_std!r}")
+        RandomizableTransform.__init__(self, prob)
+        self.max_std = max_std
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data`, with probability `prob` with noise."""
+        result = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return result
+        std = self.R.uniform(0, self.max_std)
+        for key in self.key_iterator(result):
+            image = torch.as_tensor(result[key])
+            noise = torch.from_numpy(self.R.standard_normal(tuple(image.shape)).astype(np.float32))
+            result[key] = (image + std * noise).clamp(min=0) * (image > 0)
+        return result
+
+
+class RandT2LikeContrastd(RandomizableTransform, MapTransform):
+    """Give T1 slices the contrast of a T2: fluid bright, grey matter above white matter.
+
+    Of many T1 scans and few T2 scans a network learns anatomy from the first and contrast from the second. The curve
+    from T1 to T2-like intensity is piecewise linear through random knots, a new one each time.
+
+    Args:
+        keys: slices [1, H, W] in [0, 1], 0 outside the brain.
+        modality_key: the item's modality; only `t1` items are altered, all of them.
+
+    Raises:
+        KeyError: if an item has no `modality_key`.
+    """
+
+    def __init__(self, keys: KeysCollection, *, modality_key: str = "modality") -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, 1.0)
+        self.modality_key = modality_key
+
+    def _curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        given = np.array([self.R.uniform(*knot) for knot in _T1_KNOTS])
+        return given, np.array([self.R.uniform(*knot) for knot in _T2_KNOTS])
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data`, T1 slices with a T2-like contrast."""
+        result = dict(data)
+        if str(result[self.modality_key]) != "t1":
+            return result
+        knots = self._curve()
+        for key in self.key_iterator(result):
+            image = torch.as_tensor(result[key])
+            changed = torch.from_numpy(np.interp(image.numpy(), *knots).astype(np.float32))
+            result[key] = changed * (image > 0)
         return result

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scripts.data.phantom import phantom_volume
-from scripts.data.synthetic_lesion import add_lesion
 from scripts.errors import InputError
+from tools.make_synthetic_lesions import add_lesion
 
 
 def _scene(modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

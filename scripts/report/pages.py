@@ -1,20 +1,105 @@
-"""The first page of a cohort: one sortable row a scan, with links to the reports, and the same as a CSV file."""
+"""Pages that need no other file: what they share, the list of the scans of a run, and of a preprocessed data set."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from scripts.report.page import png_uri, render, small_png
+import matplotlib.image
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from scripts.report.tables import write_csv, write_text
-from scripts.report.words import healthy_rank, scan_status, show_number
+from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 
-__all__ = ["write_index_page", "write_regions", "write_summary"]
+__all__ = [
+    "NOTICE", "asset", "link_to", "png_uri", "render", "small_png", "write_index_page", "write_preprocessing_page",
+    "write_preprocessing_table", "write_regions", "write_summary",
+]
+
+NOTICE = "Research software; not a medical device. Not for diagnosis."
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def render(template: str, *, scripts: tuple[str, ...] = (), **context: Any) -> str:
+    """Fill a template of `assets/` and return one HTML page that needs no other file.
+
+    Every value is escaped by the template engine. The page forbids itself all network access and every script but its
+    own (a Content Security Policy with the scripts' hashes), so that even a name that looks like HTML stays text.
+
+    Args:
+        template: file name in `assets/`.
+        scripts: names of the scripts in `assets/` that the page ends with, in this order.
+        **context: the template's variables.
+    """
+    sources = [_as_script(asset(name)) for name in scripts]
+    hashes = " ".join(f"'sha256-{_sha256(source)}'" for source in sources) or "'none'"
+    policy = f"default-src 'none'; img-src data:; connect-src data:; style-src 'unsafe-inline'; script-src {hashes}"
+    page = _environment().get_template(template)
+    return page.render(
+        **context,
+        notice=NOTICE,
+        policy=policy + "; base-uri 'none'; form-action 'none'",
+        style=Markup(asset("page.css")),
+        scripts=[Markup(source) for source in sources],
+    )
+
+
+@cache
+def asset(name: str) -> str:
+    """Return the text of a file in `assets/`."""
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def png_uri(png: bytes) -> str:
+    """Return a PNG picture as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def small_png(png: bytes, *, width: int = 96) -> bytes:
+    """Return a PNG picture shrunk to `width` pixels; a smaller one stays as it is."""
+    pixels = matplotlib.image.imread(io.BytesIO(png)).shape[1]
+    if pixels <= width:
+        return png
+    small = io.BytesIO()
+    matplotlib.image.thumbnail(io.BytesIO(png), small, scale=width / pixels)
+    return small.getvalue()
+
+
+def link_to(name: object) -> str:
+    """Return a relative path as the target of a link; what looks like a scheme such as `javascript:` becomes a name."""
+    return quote(Path(str(name)).as_posix(), safe="/")
+
+
+def _as_script(source: str) -> str:
+    """Return JavaScript that cannot end its own `<script>` element; the escapes mean the same inside its strings."""
+    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=show_number, value=show_value, link=link_to)
+    return environment
+
 
 _COLUMNS = (
     "case", "modality", "status", "reasons", "anomaly_score", "healthy_rank", "num_healthy_scans", "p_value",
@@ -145,3 +230,60 @@ def _thumbnail(row: Mapping[str, Any], folder: Path) -> str | None:
     with report.open("rb") as file:
         icon = _ICON.search(file.read(_HEAD_BYTES))
     return png_uri(base64.b64decode(icon.group(1))) if icon else None
+
+
+_PREPROCESSING_COLUMNS = (
+    "case", "subject", "session", "modality", "status", "reasons", "warnings", "brain_extraction", "brain_volume_ml",
+    "alignment", "shift_mm", "overlap", "similarity", "seconds", "input", "files",
+)  # fmt: skip
+_PICTURE_WIDTH = 420
+
+
+def write_preprocessing_table(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one CSV line a scan: status, reasons, volume of the brain (ml), shift (mm), overlap, seconds and files.
+
+    Args:
+        path: the CSV file.
+        rows: from `Preprocess`; lists become text.
+    """
+    write_csv(path, [_preprocessing_row(row) for row in rows], columns=_PREPROCESSING_COLUMNS)
+
+
+def write_preprocessing_page(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Write the page that shows every scan; it holds small pictures and needs no network.
+
+    Args:
+        path: the HTML file. The large pictures lie beside it as `<case>_<modality>.png`.
+        rows: as for `write_preprocessing_table`.
+        title: heading.
+    """
+    folder = Path(path).parent
+    scans = []
+    for row in rows:
+        picture = folder / f"{row['case']}_{row['modality']}.png"
+        known = picture.is_file()
+        scans.append(
+            {
+                **_preprocessing_row(row),
+                "status": scan_status({**row, "quality": {"forced": row.get("forced")}}, done="ok"),
+                "picture": png_uri(small_png(picture.read_bytes(), width=_PICTURE_WIDTH)) if known else None,
+                "link": picture.name,
+                "told": [*row.get("reasons", []), *row.get("warnings", [])],
+            }
+        )
+    facts = _preprocessing_counts(rows)
+    page = render("preprocessing_page.html", scripts=("table.js",), title=title, scans=scans, facts=facts)
+    write_text(path, page)
+
+
+def _preprocessing_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: row.get(name) for name in _PREPROCESSING_COLUMNS}
+    return {name: "; ".join(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
+
+
+def _preprocessing_counts(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    endings = [str(row["status"]) for row in rows]
+    seconds = sum(float(row.get("seconds") or 0) for row in rows)
+    tiles = [("Scans", str(len(rows)))]
+    tiles += [(name.capitalize(), str(endings.count(name))) for name in ("ok", "refused", "failed")]
+    return [*tiles, ("Seconds together", show_number(seconds, 0))]
