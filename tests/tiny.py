@@ -7,4 +7,5 @@ TINY_NETWORK = {
     "network_def#unet#norm_num_groups": 4,
     "network_def#encoder#block_inplanes": [4, 4, 8, 8],
     "grid_size": [32, 32, 16],
+    "autocast_dtype": None,  # the same numbers on every machine
 }

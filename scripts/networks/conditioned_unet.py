@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scripts.options.fields import AutocastDtype, checked_kind
+from scripts.options.fields import NetworkDtype, checked_kind
 
 __all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film"]
 
@@ -127,7 +127,7 @@ class ConditionedUNet(nn.Module):
                 f"`unet` must be built with with_conditioning={self.conditioning == Conditioning.CROSS_ATTENTION} for "
                 f"conditioning {self.conditioning!s}, got with_conditioning={unet.with_conditioning}."
             )
-        autocast_dtype = checked_kind("autocast_dtype", AutocastDtype, autocast_dtype)
+        autocast_dtype = checked_kind("autocast_dtype", NetworkDtype, autocast_dtype)
         self.feature_dim = feature_dim
         self.autocast_dtype = autocast_dtype
         self.encoder = encoder if self.conditioning != Conditioning.NONE else None

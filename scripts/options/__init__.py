@@ -10,7 +10,7 @@ from __future__ import annotations
 from scripts.options.bundle_run import check_bundle_run
 from scripts.options.literal import as_literal, literal
 from scripts.options.map_options import MapOptions, SamplingOptions
-from scripts.options.values import AUTO, flag, number, usable_device
+from scripts.options.values import AUTO, flag, number, usable_device, usable_dtype
 
 __all__ = [
     "AUTO",
@@ -22,4 +22,5 @@ __all__ = [
     "literal",
     "number",
     "usable_device",
+    "usable_dtype",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "Flag",
     "GridSize",
     "Names",
+    "NetworkDtype",
     "Number",
     "Odd",
     "OddOrNone",
@@ -201,6 +202,7 @@ if TYPE_CHECKING:  # what they are to a type checker
     Text: TypeAlias = str
     GridSize: TypeAlias = list[int]
     AutocastDtype: TypeAlias = str | None
+    NetworkDtype: TypeAlias = str | None
 else:
     Flag = _kind(bool, "true or false", "true", BeforeValidator(_as_flag))
     Whole = Annotated[int, BeforeValidator(no_bool)]
@@ -249,7 +251,8 @@ else:
         BeforeValidator(_listed),
         Field(min_length=1, max_length=1000),
     )
-    AutocastDtype = Annotated[Literal["bfloat16", "float16"] | None, BeforeValidator(_or_none)]
+    NetworkDtype = Annotated[Literal["bfloat16", "float16"] | None, BeforeValidator(_or_none)]
+    AutocastDtype = Annotated[Literal["auto", "bfloat16", "float16"] | None, BeforeValidator(_or_none)]
 
 
 def list_of(kind: Any, *, least: int = 1, most: int | None = None) -> Any:

@@ -10,7 +10,7 @@ from scripts.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AUTO", "flag", "number", "usable_device"]
+__all__ = ["AUTO", "flag", "number", "usable_device", "usable_dtype"]
 
 AUTO = "auto"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -78,3 +78,28 @@ def usable_device(name: str | torch.device) -> torch.device:
         what = f"`device` must be one that this machine has, got {str(name)!r} ({first})"
         raise InputError(what, fix="Use cpu.") from None
     return device
+
+
+def usable_dtype(name: str | None, device: torch.device) -> str | None:
+    """Return the type that the network's convolutions and products run in.
+
+    Args:
+        name: `bfloat16`, `float16` or None; `auto` takes bfloat16 where the device computes in it, which is about twice
+            as fast there.
+        device: where the network runs.
+
+    Returns:
+        Name of a torch type, or None for the weights' own, float32.
+    """
+    import torch
+
+    if name != AUTO:
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type != "cpu":
+        return None
+    from llvmlite import binding  # comes with numba
+
+    features = binding.get_host_cpu_features()
+    return "bfloat16" if features.get("avx512bf16") or features.get("amx-bf16") or features.get("bf16") else None

@@ -38,7 +38,7 @@ WRONG = [
     (["--sampling::num_samples", "1"], "`num_samples` must be a whole number from 2 to 10000, got 1"),
     (["--save=5"], "`save` must be a list .*, got 5"),
     (["--device", "foo"], "`device` must be auto, cpu, cuda, or one such as cuda:1, got 'foo'"),
-    (["--autocast_dtype", "int8"], "`autocast_dtype` must be one of bfloat16, float16, or none, got 'int8'"),
+    (["--autocast_dtype", "int8"], "`autocast_dtype` must be one of auto, bfloat16, float16, or none, got 'int8'"),
     (["--timestep", "1.5"], "`timestep` must be a whole number from 0 to 999999"),
     (["--grid_size", "[33,33,16]"], "`grid_size` must be three whole numbers, the first two multiples of 8"),
     (["--regularization", "abc"], "`regularization` must be a number above 0"),

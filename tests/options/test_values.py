@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.options import flag, number, usable_device
+from scripts.options import flag, number, usable_device, usable_dtype
 
 
 @pytest.mark.parametrize("value", [True, "true", "True", "YES", "on", 1, "1"])
@@ -35,6 +35,14 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, there: bool, expected: str) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: there)
     assert str(usable_device("auto")) == expected
+
+
+@pytest.mark.parametrize(("features", "expected"), [({"avx512bf16": True}, "bfloat16"), ({"amx-bf16": True}, "bfloat16"), ({"avx2": True}, None)])
+def test_auto_takes_bfloat16_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch, features: dict, expected: str | None) -> None:
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
+    assert usable_dtype("auto", torch.device("cpu")) == expected
+    assert usable_dtype("float16", torch.device("cpu")) == "float16"
+    assert usable_dtype(None, torch.device("cpu")) is None
 
 
 def test_the_cpu_is_always_there() -> None:
