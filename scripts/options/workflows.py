@@ -62,7 +62,7 @@ class _Seeded(Options):
 
     device: Device = option("for brain extraction and the network; auto takes a GPU where there is one", group=_RUN)
     autocast_dtype: AutocastDtype = option(  # type: ignore[valid-type]
-        "of convolutions and products under autocast; auto takes bfloat16 where the device computes in it, none is float32",
+        "of convolutions under autocast; auto takes bfloat16 where the device computes in it, none is float32",
         group=_RUN,
     )
     bundle_root: PathText = option("folder with configs/ and models/", group=_RUN)
