@@ -92,7 +92,7 @@ def test_the_papers_network_stands_in_one_file(root: Path) -> None:
 
 
 def test_the_map_is_that_of_the_paper_preset(root: Path) -> None:
-    preset, own = _content(root, "ablations/preset_paper"), _content(root, "paper_evaluate")
+    preset, own = _content(root, "preset_paper"), _content(root, "paper_evaluate")
     assert {key: own[key] for key in preset} == preset
     published = {"num_samples": 10, "timestep": 500, "regularization": 0.01, "ssim_sigma": 1.0, "smoothing_sigma": 1.0}
     assert {key: own[key] for key in published} == published

@@ -33,7 +33,7 @@ def _sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("modality", WEIGHTS)
-@pytest.mark.parametrize(("preset", "overlays"), [("default", ()), ("paper", ("ablations/preset_paper.yaml",))])
+@pytest.mark.parametrize(("preset", "overlays"), [("default", ()), ("paper", ("preset_paper.yaml",))])
 def test_thresholds_were_calibrated_with_these_weights_and_settings(
     root: Path, models: Path, modality: str, preset: str, overlays: tuple[str, ...]
 ) -> None:

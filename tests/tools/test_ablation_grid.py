@@ -41,14 +41,14 @@ def test_paper_is_the_reference_and_an_overlay_of_the_inference_config(root: Pat
     paper = preset_settings("paper", parser)
     assert (paper["num_samples"], paper["timestep"], paper["noise"], paper["shared_noise"]) == (10, 500, "simplex", True)
     assert Setting("", paper).map_options(polarity="dark") == MapOptions()  # DESIGN section 2
-    overlay = root / "bundle" / "configs" / "ablations" / "preset_paper.yaml"
+    overlay = root / "bundle" / "configs" / "preset_paper.yaml"
     assert bundle_parser(str(overlay))["median_size"] == 0
     assert "paper" in preset_names()
 
 
 @pytest.mark.parametrize("name", ["map", "samples", "t2", "timestep"])
 def test_every_setting_of_the_grids_in_the_bundle_is_valid(root: Path, parser: ConfigParser, name: str) -> None:
-    grid = read_grid(root / "bundle" / "configs" / "ablations" / f"{name}.yaml", parser)
+    grid = read_grid(root / "tools" / "ablation" / "grids" / f"{name}.yaml", parser)
     names = [setting.name for setting in grid.settings]
     assert names[0] == BASE
     assert len(set(names)) == len(names)

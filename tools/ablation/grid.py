@@ -136,7 +136,7 @@ def read_grid(path: str | Path, parser: ConfigParser, *, checkpoint: str | None 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        fix = "Give a YAML file, such as those in configs/ablations."
+        fix = "Give a YAML file, such as those in tools/ablation/grids."
         raise InputError("there is no such grid", path=path, fix=fix)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

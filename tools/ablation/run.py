@@ -56,7 +56,7 @@ def ablation(
     Writes ablation.csv, .md and .json, cases.csv and a figure for each axis.
 
     Args:
-        grid: YAML file of settings, such as those in bundle/configs/ablations.
+        grid: YAML file of settings, such as those in tools/ablation/grids.
         dataset_dir: folder with Train, Test and splits; by default DATA_DIR of the environment or of .env, else data.
         output_dir: folder of the results; by default runs/ablation_ and the grid's name.
         cache_dir: folder of reconstructions and finished rows; by default `cache` in `output_dir`. Several grids may

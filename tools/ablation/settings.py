@@ -196,11 +196,11 @@ _OWN = {  # the settings that only an ablation has
 
 
 def _folder() -> Path:
-    return Path(bundle_root()) / "configs" / "ablations"
+    return Path(bundle_root()) / "configs"
 
 
 def preset_names() -> list[str]:
-    """Return the presets: `shipped`, and one for each `preset_NAME.yaml` in configs/ablations."""
+    """Return the presets: `shipped`, and one for each `preset_NAME.yaml` in bundle/configs."""
     return [SHIPPED, *sorted(path.stem.removeprefix(_PREFIX) for path in _folder().glob(f"{_PREFIX}*.yaml"))]
 
 

@@ -1,6 +1,6 @@
 """Put the pages and files that lie outside docs/ into the site: a hook of MkDocs, named in mkdocs.yml.
 
-Links in the documents are right where they lie in the repository, such as `../bundle/docs/ablation.md`. MkDocs knows
+Links in the documents are right where they lie in the repository, such as `../bundle/docs/python.md`. MkDocs knows
 the folder docs/ only; so the files that are linked to join the site at their place in the repository, and links
 across the border of docs/ are rewritten.
 """
