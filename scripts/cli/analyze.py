@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scripts.options.fields import Paths, PathText
-from scripts.options.literal import as_literal
+from scripts.options.values import as_literal
 from scripts.options.workflows import InferenceOptions
 from scripts.paths import bundle_root
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from scripts.files import replacing
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
-from scripts.options.literal import as_literal
+from scripts.options.values import as_literal
 from scripts.paths import bundle_root
 from scripts.report.tables import write_json
 

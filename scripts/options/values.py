@@ -1,16 +1,18 @@
-"""Options as they come from a command line."""
+"""Options as they come from a command line, and values handed on to a config as they are."""
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from scripts.errors import InputError
 
+__all__ = ["AUTO", "as_literal", "flag", "literal", "number", "usable_device", "usable_dtype"]
+
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["AUTO", "flag", "number", "usable_device", "usable_dtype"]
 
 AUTO = "auto"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -103,3 +105,38 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
 
     features = binding.get_host_cpu_features()
     return "bfloat16" if features.get("avx512bf16") or features.get("amx-bf16") or features.get("bf16") else None
+
+
+_MEANT = "$@%#"  # characters that mean something to the parser
+
+
+def as_literal(value: Any) -> Any:
+    """Return a value in the form in which a config's parser hands it on unchanged.
+
+    Args:
+        value: what JSON can hold, or a path.
+
+    Returns:
+        The value itself where the parser sees nothing in it, else a component that gives it back (`literal`).
+    """
+    if isinstance(value, PurePath):
+        value = str(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if not any(character in text for character in _MEANT):
+        return value
+    for character in _MEANT:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return {"_target_": "scripts.options.literal", "text": text}
+
+
+def literal(text: str) -> Any:
+    r"""Return what `as_literal` wrote.
+
+    Args:
+        text: JSON.
+
+    Examples:
+        >>> literal("\"\\u0024HOME\"")
+        '$HOME'
+    """
+    return json.loads(text)

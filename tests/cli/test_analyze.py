@@ -12,7 +12,7 @@ import pytest
 
 from scripts.cli.analyze import analyze
 from scripts.errors import InputError
-from scripts.options.literal import literal
+from scripts.options.values import literal
 
 
 @pytest.fixture

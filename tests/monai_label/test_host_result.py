@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 
 from scripts.evaluation import OperatingPoints
 from scripts.handlers.scan_result import ScanResult
-from scripts.monai_label.host_result import HostResultd
+from scripts.monai_label import HostResultd
 from scripts.networks import ModalityWeights
 
 
