@@ -135,11 +135,13 @@ class _FixedNameSaver(BaseSaveHandler):
 
     def __init__(self, dirname: str | Path, filename: str) -> None:
         self.path = Path(dirname) / filename
+        self.written = False
 
     @idist.one_rank_only()
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
+        self.written = True
 
     @idist.one_rank_only()
     def remove(self, filename: str) -> None:
@@ -241,7 +243,7 @@ class TrainingCheckpoint:
 
 
 class BestModelCheckpoint:
-    """Keep the weights with the best key metric of an evaluator.
+    """Keep the weights with the best key metric of an evaluator, and end the run if someone removes them meanwhile.
 
     Args:
         save_dir: folder for the file; made if absent.
@@ -265,11 +267,17 @@ class BestModelCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
-        saver = _FixedNameSaver(self.save_dir, self.filename)
+        self.saver = _FixedNameSaver(self.save_dir, self.filename)
         self.checkpoint = Checkpoint(
-            {"model": self.network}, saver, n_saved=1, score_function=self._score, score_name="key_metric"
+            {"model": self.network}, self.saver, n_saved=1, score_function=self._score, score_name="key_metric"
         )
+        engine.add_event_handler(Events.COMPLETED, self._check_there)
         engine.add_event_handler(Events.COMPLETED, self.checkpoint)
+
+    def _check_there(self) -> None:
+        if self.saver.written and not self.saver.path.is_file():
+            what = "the best weights so far were removed while the training ran"
+            raise InputError(what, path=self.saver.path, fix="Train again, and leave the folder alone until it ends.")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, so that a resumed run does not overwrite a better model."""

@@ -112,13 +112,19 @@ class Preprocess:
                 found[name] = rows
                 bar.set_description(name)
                 bar.update()
-        rows = [row for case in self.cases for row in found[case["case"]] or []]
+        rows = [self._still_there(row) for case in self.cases for row in found[case["case"]] or []]
         self._report(rows)
         bad = [f"{row['case']} ({row['modality']})" for row in rows if row["status"] != "ok"]
         if bad:
             fix = f"The reasons stand above and in {self.folder / 'quality' / 'preprocessing.csv'}"
             raise InputError(f"{len(bad)} of {len(rows)} scans were left out: {', '.join(bad)}", fix=fix)
         return rows
+
+    def _still_there(self, row: Row) -> Row:
+        """Return a scan's row, or why it counts as failed where someone has removed its files meanwhile."""
+        if row["status"] != "ok" or all((self.folder / name).is_file() for name in row["files"]):
+            return row
+        return {**row, "status": "failed", "reasons": ["its files were removed while the others were made"]}
 
     def _finished(self, case: Mapping[str, Any]) -> list[Row] | None:
         files = CaseFiles(self.folder, case["case"])

@@ -248,3 +248,14 @@ def test_files_that_hold_no_run_are_refused(tmp_path):
     torch.save({"trainer": {"iteration": 4, "epoch_length": 4, "max_epochs": 9}}, path)
     with pytest.raises(InputError, match=r"checkpoint\.pt: it does not fit this run \(.*network"):
         make_run(tmp_path, resume=True)
+
+
+def test_a_run_whose_best_weights_are_removed_meanwhile_does_not_end_well(tmp_path):
+    run = make_run(tmp_path, max_epochs=3)
+
+    @run.trainer.on(Events.EPOCH_STARTED(once=2))
+    def _remove():
+        (tmp_path / "model.pt").unlink()
+
+    with pytest.raises(InputError, match=r"model\.pt: the best weights so far were removed while the training ran\. Train"):
+        run.trainer.run()

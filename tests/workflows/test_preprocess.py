@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,19 @@ def test_a_bad_scan_is_named_and_the_others_are_there_and_not_done_again(root: P
     assert {path: path.stat().st_mtime_ns for path in written} == written, "finished cases are left alone"
     assert all(row["status"] == "ok" for row in rows(folder).values())
     assert not list(folder.rglob(".*"))
+
+
+def test_volumes_that_were_removed_meanwhile_count_as_failed(root: Path, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, data = preprocess_case.CaseSteps.run, tmp_path / "data"
+
+    def removing(self: Any, case: Any) -> Any:
+        shutil.rmtree(data / "Train" / "Mine" / "t1", ignore_errors=True)
+        return run(self, case)
+
+    monkeypatch.setattr(preprocess_case.CaseSteps, "run", removing)
+    shutil.rmtree(raw / "sub-02")
+    assert "1 of 3 scans were left out: sub-01 (t1)" in refused(root, raw, data)
+    assert "removed while the others were made" in rows(data / "Train" / "Mine")["sub-01", "t1"]["reasons"]
 
 
 def test_a_run_that_ended_between_a_volume_and_its_record_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
