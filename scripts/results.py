@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label, regionprops
 
 from scripts.errors import InputError
 from scripts.files import replacing
@@ -244,6 +243,8 @@ def region_table(
         `centroid_mm` (may lie outside of a curved region), and `peak_mni_mm` and `centroid_mni_mm`.
     """
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
+    from skimage.measure import label, regionprops  # it takes long to import, and most of this file needs it not
+
     regions = regionprops(label(mask > 0, connectivity=_ALL_NEIGHBOURS), intensity_image=anomaly_map)
     rows = []
     for region in regions:
@@ -286,6 +287,8 @@ def without_small_regions(mask: np.ndarray, affine: np.ndarray, *, min_volume_ml
         Bool [H, W, D].
     """
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
+    from skimage.measure import label
+
     labels = label(mask > 0, connectivity=_ALL_NEIGHBOURS)
     # a thousandth of a voxel of tolerance, as the volume comes from floating point
     kept = np.bincount(labels.ravel()) * voxel_ml >= min_volume_ml - 1e-3 * voxel_ml

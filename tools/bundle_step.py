@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO, Any
 
 from scripts.errors import InputError
+from scripts.options.bundle_run import check_arguments
 from scripts.paths import bundle_root, project_root
 from scripts.report.tables import write_json
 from scripts.results import portable_command
@@ -153,13 +154,21 @@ def bundle_command(configs: Sequence[str], options: Mapping[str, Any], *, run_id
         configs: names of files in configs/ without ending, or paths of YAML files; later ones are overlays.
         options: keys of the config and their values; None is left out.
         run_id: what to run, such as `training`.
+
+    Raises:
+        InputError: if a config does not exist, or an option does not or has a value that cannot be used.
     """
     folder = Path(bundle_root()) / "configs"
     files = [name if name.endswith((".yaml", ".yml")) else str(folder / f"{name}.yaml") for name in configs]
+    absent = [name for name, file in zip(configs, files, strict=True) if not Path(file).is_file()]
+    if absent:
+        what = f"there is no config {absent[0]!r}"
+        raise InputError(what, fix=f"Give the path of a YAML file, or a name in {folder} without its ending.")
     words = [sys.executable, "-m", "monai.bundle", "run", *([run_id] if run_id else []), "--config_file", str(files)]
     for key, value in options.items():
         if value is not None:
             words += [f"--{key}", str(value)]
+    check_arguments(words[4:])
     return words
 
 

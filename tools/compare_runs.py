@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from scripts.errors import InputError
-from scripts.metrics.resampling import bootstrap_interval, permutation_test
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.report.tables import format_number, markdown_table, write_csv, write_text
@@ -89,12 +88,16 @@ def _read(run: str) -> Values:
     if source is None:
         raise InputError("no cases.csv is there", path=path, fix="Give the output folder of an evaluation.")
     values: Values = {}
-    with source.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if not {"dataset", "case", "map"} <= set(row):
-                raise InputError("the columns dataset, case and map must be there", path=source)
-            cells = {name: _number(cell) for name, cell in row.items() if name not in _NOT_METRICS}
-            values.setdefault(row["map"], {})[row["dataset"], row["case"]] = cells
+    try:
+        with source.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"not a table ({error})", path=source, fix="Give the output of an evaluation.") from error
+    for row in rows:
+        if not {"dataset", "case", "map"} <= set(row):
+            raise InputError("the columns dataset, case and map must be there", path=source)
+        cells = {name: _number(cell) for name, cell in row.items() if name not in _NOT_METRICS}
+        values.setdefault(row["map"], {})[row["dataset"], row["case"]] = cells
     return values
 
 
@@ -152,6 +155,8 @@ def _compare(a: Sequence[float], b: Sequence[float], *, num_rounds: int, seed: i
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if not (math.isnan(x) or math.isnan(y))]
     if not pairs:
         return {"n": 0}
+    from scripts.metrics.resampling import bootstrap_interval, permutation_test
+
     differences = [x - y for x, y in pairs]
     interval = bootstrap_interval(differences, num_rounds=num_rounds, seed=seed)
     test = permutation_test(a, b, num_rounds=num_rounds, seed=seed)
@@ -194,8 +199,6 @@ def _number(cell: str | None) -> float:
 def main() -> None:
     """Run `compare_runs` from the command line."""
     run_command(compare_runs)
-
-
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import nibabel as nib
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
-from scripts.data import data_dir, load_datalist
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.options.command import run_command
@@ -55,6 +52,8 @@ def add_lesion(
     Raises:
         InputError: for shapes that differ, an unknown modality, and a shape with no voxel in the brain.
     """
+    from scipy import ndimage
+
     if modality not in _LESION_PERCENTILE:
         raise InputError(f"`modality` must be one of {', '.join(_LESION_PERCENTILE)}, got {modality!r}")
     if not image.shape == brain_mask.shape == shape.shape:
@@ -117,6 +116,8 @@ def make_synthetic_lesions(
     Raises:
         InputError: if a file cannot be used, the folder is not empty, or there are too few shapes.
     """
+    from scripts.data import data_dir, load_datalist
+
     target = Path(output_dir)
     if target.exists() and any(target.iterdir()):
         raise InputError("the folder is not empty", path=target, fix="Give another one.")
@@ -149,14 +150,18 @@ def make_synthetic_lesions(
 
 
 def _load(path: str) -> Any:  # nibabel tells its type checkers less than every image has
+    import nibabel as nib
+
     return nib.load(path)
 
 
 def _read_shapes(path: str) -> tuple[NDArray[np.bool_], float]:
+    from nibabel.filebasedimages import ImageFileError
+
     try:
         image = _load(path)
         masks = np.asarray(image.dataobj) > 0
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, ImageFileError) as error:
         raise InputError(f"the shapes cannot be read ({error})", path=path, fix="Give a 4D NIfTI.") from error
     if masks.ndim != 4:
         what = f"the shapes must be [H, W, D, shapes], got {masks.shape}"
@@ -186,6 +191,8 @@ def _write_case(
     label: NDArray[np.bool_],
     affine: NDArray[np.float64],
 ) -> dict[str, Any]:
+    import nibabel as nib
+
     arrays = {modality: volume, "mask": brain.astype(np.uint8), "seg": label.astype(np.uint8)}
     paths = {}
     for kind, array in arrays.items():

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.data.folders import only_writer
 from scripts.errors import InputError
 from scripts.options import flag
 from scripts.options.command import run_command
@@ -169,6 +168,8 @@ def run_folds(
     evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
     evaluate |= dict(evaluate_options or {})
     evaluate_configs = [*_EVALUATE, *network, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
+    from scripts.data.folders import only_writer
+
     with only_writer(root, "run over folds"):
         failures = []
         for fold in numbers:
@@ -178,7 +179,7 @@ def run_folds(
                     step = _fit("pretrain", "encoder.pt", folder, fold, before_configs, before)
                     own["encoder_path"] = step.run(overwrite=overwrite)
                 if checkpoint:
-                    weights = Path(_filled(checkpoint, fold))
+                    weights = _trained(checkpoint, fold)
                 else:
                     weights = _fit("train", "model.pt", folder, fold, train_configs, own).run(overwrite=overwrite)
                 _evaluate(folder, fold, evaluate_configs, evaluate, weights).run(overwrite=overwrite)
@@ -221,6 +222,14 @@ def _evaluate(folder: Path, fold: int, configs: Sequence[str], options: Mapping[
         product="experiment.json",
         inputs={"weights": file_hash(weights)},
     )
+
+
+def _trained(pattern: str, fold: int) -> Path:
+    """Return the network of a fold that was trained before."""
+    path = Path(_filled(pattern, fold))
+    if not path.is_file():
+        raise InputError("the file of `checkpoint` does not exist", path=path, fix="Give the path of a model.pt.")
+    return path
 
 
 def _names(value: Sequence[str] | str) -> list[str]:

@@ -14,6 +14,7 @@ import argparse
 import inspect
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -194,12 +195,20 @@ def run_command(
 
 def _told(error: BaseException) -> int:
     """Write what was wrong as the last line, with a traceback where it is no matter of input; return the status."""
-    first = reason(error)
+    first = _of_a_file(reason(error))
     if not isinstance(first, InputError):
         traceback.print_exception(error)
     sys.stderr.write(f"\nerror: {first}\n")
     wrong = isinstance(first, InputError) and not isinstance(first, ScansFailedError)
     return USAGE_STATUS if wrong else FAILED_STATUS
+
+
+def _of_a_file(error: BaseException) -> BaseException:
+    """Return what the system said of a file that it could not use as an error of input; other errors as they are."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return error
+    path = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
+    return InputError(f"it cannot be used ({error.strerror or error})", path=path, fix="Give another path.")
 
 
 def _module_of(function: Callable[..., Any]) -> str:

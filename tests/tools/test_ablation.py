@@ -21,6 +21,7 @@ from scripts.metrics.thresholds import best_dice
 from scripts.ops import postprocess
 from tests.tiny import TINY_NETWORK
 from tools.ablation import run as tool
+from tools.ablation import settings as settings_module
 from tools.ablation.cases import AblationCache, AblationCase, load_cases
 from tools.ablation.grid import Grid, read_grid
 from tools.ablation.reconstructions import Reconstructor
@@ -285,7 +286,7 @@ def test_test_cases_can_be_allowed(options: dict, tmp_path: Path) -> None:
 
 def test_command_line_refuses_an_unknown_option_before_it_runs(monkeypatch: pytest.MonkeyPatch, paths: dict[str, str]) -> None:
     monkeypatch.setattr(sys, "argv", ["ablation", "--grid", paths["grid"], "--limmit", "1"])
-    monkeypatch.setattr(tool, "bundle_parser", lambda *_, **__: pytest.fail("it went on with an unknown option"))
+    monkeypatch.setattr(settings_module, "bundle_parser", lambda *_, **__: pytest.fail("it went on with an unknown option"))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(SystemExit, match="2"):
         tool.main()

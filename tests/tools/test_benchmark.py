@@ -13,6 +13,7 @@ import torch
 
 from scripts.errors import InputError
 from scripts.ops import Extent, Score, Shrinkage
+from tools.benchmark import maps
 from tools.benchmark import run as tool
 from tools.benchmark.maps import compare_maps, dense_map, describe_machine, limit_threads, make_cloud, summarize
 from tools.benchmark.memory import measure_memory, measure_peak
@@ -204,7 +205,7 @@ def test_command_line_exits_with_2_before_it_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argument: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmark", argument, "--quick", f"--output_dir={tmp_path / 'out'}"])
-    monkeypatch.setattr(tool, "make_cloud", lambda *_: pytest.fail("it went on with an option that it cannot use"))
+    monkeypatch.setattr(maps, "make_cloud", lambda *_: pytest.fail("it went on with an option that it cannot use"))
     with pytest.raises(SystemExit, match="2"):
         tool.main()
     assert not list(tmp_path.iterdir())

@@ -101,6 +101,12 @@ def test_weights_that_changed_are_evaluated_again(commands, tmp_path):
     assert all(name == "evaluation" for name, _, _ in commands), "nothing is trained"
 
 
+def test_a_checkpoint_that_does_not_exist_is_an_error(commands, tmp_path):
+    with pytest.raises(InputError, match=r"w1\.pt: the file of `checkpoint` does not exist\. Give the path"):
+        run_folds(str(tmp_path / "out"), folds=1, checkpoint=str(tmp_path / "w{fold}.pt"))
+    assert not commands
+
+
 def test_another_command_does_not_mix_with_old_results(commands, tmp_path):
     out = str(tmp_path / "out")
     run_folds(out, folds=[0])
@@ -172,13 +178,29 @@ def test_wrong_folds_and_runs_are_refused(commands, tmp_path):
         run_folds(str(tmp_path / "x"), folds=[0], others={"old": str(tmp_path / "nowhere")})
 
 
-def test_a_command_names_the_configs_of_the_bundle(root):
-    words = bundle_command(["train", "paper", "own.yaml"], {"fold": 1, "skip": None}, run_id="training")
+def test_a_command_names_the_configs_of_the_bundle(root, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("learning_rate: 0.1\n")
+    words = bundle_command(["train", "paper", str(own)], {"fold": 1, "skip": None}, run_id="training")
     assert words[1:6] == ["-m", "monai.bundle", "run", "training", "--config_file"]
     files = [Path(name) for name in words[6].strip("[]").replace("'", "").split(", ")]
     assert [path.name for path in files] == ["train.yaml", "paper.yaml", "own.yaml"]
     assert all(path.is_file() for path in files[:2])
     assert words[7:] == ["--fold", "1"]
+
+
+@pytest.mark.parametrize(
+    ("configs", "options", "message"),
+    [
+        (["train", "nowhere"], {}, r"there is no config 'nowhere'\. Give the path of a YAML file, or a name in"),
+        (["train"], {"max_epochss": 3}, r"there is no option --max_epochss\. Did you mean --max_epochs\?"),
+        (["train"], {"learning_rate": 0}, "`learning_rate` must be a number above 0"),
+        (["inference", "evaluate"], {"datasets": ["$__import__('os')"]}, "`datasets` must be a value, .* an expression"),
+    ],
+)
+def test_a_command_that_would_be_refused_is_not_started(configs, options, message):
+    with pytest.raises(InputError, match=message):
+        bundle_command(configs, options)
 
 
 SLEEPER = """
@@ -215,7 +237,7 @@ def test_a_signal_ends_the_training_too_and_meanwhile_no_other_run_writes_there(
     restore = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     parent = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL, preexec_fn=restore)
     told = tmp_path / "out" / "fold0" / "train" / "pid"
-    for _ in range(600):
+    for _ in range(3000):
         if told.is_file() and told.read_text():
             break
         time.sleep(0.1)

@@ -5,24 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
-from tqdm import tqdm
 
-from scripts.data import Split, data_dir, load_datalists
 from scripts.errors import InputError
-from scripts.inferers import Polarity
 from scripts.options import flag
 from scripts.options.command import run_command
 from scripts.options.fields import Device, PathText
 from scripts.results import portable_command, versions
-from tools.ablation.cases import AblationCache, AblationCase, check_split, load_cases, read_cases
-from tools.ablation.grid import read_grid
-from tools.ablation.reconstructions import PopulationMaker, Reconstructor
-from tools.ablation.report import draw_axes, table_rows, write_report
-from tools.ablation.rows import RowMaker
-from tools.ablation.settings import bundle_parser
+
+if TYPE_CHECKING:
+    from tools.ablation.cases import AblationCase
 
 __all__ = ["ablation", "main"]
 
@@ -79,6 +73,17 @@ def ablation(
         InputError: if the grid, a setting, the data or the weights cannot be used; before anything is computed.
     """
     options = {name: value for name, value in locals().items() if value is not None}
+    from tqdm import tqdm
+
+    from scripts.data import Split, data_dir, load_datalists
+    from scripts.inferers import Polarity
+    from tools.ablation.cases import AblationCache, check_split, load_cases, read_cases
+    from tools.ablation.grid import read_grid
+    from tools.ablation.reconstructions import PopulationMaker, Reconstructor
+    from tools.ablation.report import draw_axes, table_rows, write_report
+    from tools.ablation.rows import RowMaker
+    from tools.ablation.settings import bundle_parser
+
     check_split(split, allow_test=flag(allow_test))
     if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, int) or num_bootstrap < 1:
         raise InputError(f"`num_bootstrap` must be a whole number of at least 1, got {num_bootstrap!r}")
@@ -162,8 +167,6 @@ def _word(value: Any) -> str:
 def main() -> None:
     """Run `ablation` from the command line."""
     run_command(ablation)
-
-
 
 
 if __name__ == "__main__":

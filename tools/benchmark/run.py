@@ -6,24 +6,17 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from scripts.errors import InputError
-from scripts.ops import Score
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.report.tables import markdown_table, write_json, write_text
-from tools.benchmark.maps import (
-    benchmark_dense_inverse,
-    benchmark_low_rank,
-    describe_machine,
-    limit_threads,
-    make_cloud,
-)
-from tools.benchmark.memory import MEMORY_METHOD, measure_memory
-from tools.benchmark.volume import VolumePipeline, benchmark_volume, template_case
+
+if TYPE_CHECKING:
+    from scripts.ops import Score
 
 __all__ = ["benchmark", "main", "markdown_report"]
 
@@ -165,6 +158,9 @@ def benchmark(
     if quick:
         options = {name: min(value, _QUICK[name]) for name, value in options.items()}
     case = _case(input, brain_mask)
+    from scripts.ops import Score
+    from tools.benchmark.maps import describe_machine, limit_threads
+
     with limit_threads(threads):
         results: dict[str, object] = {"machine": describe_machine(), "options": {**options, "quick": quick}}
         scores = (Score.REFERENCE,) if quick else tuple(Score)
@@ -206,6 +202,9 @@ def _case(image: PathText | None, brain_mask: str | None) -> dict[str, str] | No
 
 def _map_results(options: dict[str, int], *, skip_dense: bool, memory_scores: tuple[Score, ...]) -> dict[str, object]:
     """Return time and memory of the map, on a made-up cloud of brain size."""
+    from tools.benchmark.maps import benchmark_dense_inverse, benchmark_low_rank, make_cloud
+    from tools.benchmark.memory import MEMORY_METHOD
+
     cloud = make_cloud(options["num_samples"], options["num_slices"], options["size"])
     logger.info("low-rank map ...")
     results: dict[str, object] = {
@@ -227,6 +226,8 @@ def _map_results(options: dict[str, int], *, skip_dense: bool, memory_scores: tu
 
 def _add_volume_results(results: dict[str, object], options: dict[str, int], case: dict[str, str] | None) -> None:
     """Add time and memory of a whole scan to the results."""
+    from tools.benchmark.volume import VolumePipeline, benchmark_volume, template_case
+
     sizes = {name: options[name] for name in ("num_samples", "num_slices", "size")}
     with tempfile.TemporaryDirectory() as folder:
         scan = case or template_case(Path(folder))
@@ -238,6 +239,8 @@ def _add_volume_results(results: dict[str, object], options: dict[str, int], cas
 
 
 def _memory(module: str, options: dict[str, int], *arguments: str) -> dict[str, float]:
+    from tools.benchmark.memory import measure_memory
+
     sizes = [f"--{name}={options[name]}" for name in ("num_samples", "num_slices", "size")]
     return measure_memory(f"tools.benchmark.{module}", *arguments, *sizes)
 

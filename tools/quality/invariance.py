@@ -6,23 +6,22 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import nibabel as nib
-import numpy as np
-from nibabel.processing import resample_from_to
-from numpy.typing import NDArray
 from pydantic import Field
 
-from scripts.brain_extraction.extract import volume_ml
 from scripts.cli.analyze import analyze
-from scripts.data import find_scans
 from scripts.errors import InputError, ScansFailedError, reason
 from scripts.options.command import run_command
 from scripts.options.fields import Paths, PathText
 from scripts.report.tables import format_number, markdown_table, write_json, write_text
-from scripts.results import result_path
-from tools.quality.alterations import Copy, finer, intensity_copies, thicker
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tools.quality.alterations import Copy
 
 __all__ = ["compare", "main", "measure_invariance"]
 
@@ -58,6 +57,8 @@ def measure_invariance(
     Raises:
         InputError: if there are no scans, or an unmodified one has no result.
     """
+    from scripts.data import find_scans
+
     rows: list[Row] = []
     for item in find_scans(scans):
         rows += _of_scan(Path(item["image"]), item["modality"], num_samples, intensities=intensities, voxels=voxels)
@@ -66,6 +67,11 @@ def measure_invariance(
 
 
 def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
+    import nibabel as nib
+    import numpy as np
+
+    from tools.quality.alterations import Copy
+
     image: Any = nib.load(path)
     plain = Copy(_PLAIN, nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine))
     with tempfile.TemporaryDirectory() as folder:
@@ -93,6 +99,8 @@ def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, 
 
 
 def _copies(image: nib.Nifti1Image, *, intensities: bool, voxels: bool) -> Iterator[Copy]:
+    from tools.quality.alterations import finer, intensity_copies, thicker
+
     if intensities:
         yield from intensity_copies(image)
     if voxels:
@@ -102,6 +110,12 @@ def _copies(image: nib.Nifti1Image, *, intensities: bool, voxels: bool) -> Itera
 
 def _read(path: Path, out: Path, modality: str) -> dict[str, nib.Nifti1Image] | None:
     """Return the images of a result in memory, or None where there is none."""
+    import nibabel as nib
+    import numpy as np
+
+    from scripts.data import find_scans
+    from scripts.results import result_path
+
     (item,) = find_scans(str(path), modality=modality)
     places = {name: result_path(out, item, name) for name in _SAVED}
     if not all(place.is_file() for place in places.values()):
@@ -122,6 +136,10 @@ def compare(plain: Mapping[str, nib.Nifti1Image], other: Mapping[str, nib.Nifti1
         brain, `brain_dice`, and the volume marked in both, `plain_ml` and `copy_ml`. The numbers of a copy without a
         result are None.
     """
+    import numpy as np
+
+    from scripts.brain_extraction.extract import volume_ml
+
     brain, marked = (np.asarray(plain[name].dataobj) > 0 for name in ("brain_mask", "lesion_mask"))
     affine = plain["brain_mask"].affine
     plain_ml = volume_ml(marked, affine)
@@ -140,12 +158,17 @@ def compare(plain: Mapping[str, nib.Nifti1Image], other: Mapping[str, nib.Nifti1
 
 
 def _moved(image: nib.Nifti1Image, target: nib.Nifti1Image, order: int) -> NDArray:
+    import numpy as np
+    from nibabel.processing import resample_from_to
+
     if image.shape == target.shape and np.allclose(image.affine, target.affine, atol=1e-4):
         return np.asarray(image.dataobj)
     return np.asarray(resample_from_to(image, target, order=order).dataobj)
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    import numpy as np
+
     total = np.count_nonzero(first) + np.count_nonzero(second)
     return 2 * np.count_nonzero(first & second) / total if total else 1.0
 

@@ -1,16 +1,14 @@
-"""Show what quality control says of lesions and of wrong contrasts: `python -m tools.quality --help`."""
+"""What quality control says of lesions, of wrong contrasts and of wrong places."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fire
 import nibabel as nib
 import numpy as np
 import torch
@@ -28,7 +26,7 @@ from scripts.scans.volume import read_notes
 from scripts.transforms import NormalizeScansd
 from tools.quality.lesions import CONTRASTS, KINDS, Lesion, draw_lesion, misplaced, noises, on_grid, paint, recoloured
 
-__all__ = ["main", "markdown_report", "prove_quality_control"]
+__all__ = ["markdown_report", "prove_quality_control"]
 
 _SHOWN = (
     "template_similarity",
@@ -86,41 +84,29 @@ class Scan:
 
 
 def prove_quality_control(
-    sets: str | tuple[str, ...],
+    sets: Sequence[str],
     *,
     shapes: str,
-    heads: str | tuple[str, ...] = (),
-    output_dir: str = "runs/quality",
-    t1_lesions: int = 60,
-    t2_lesions: int = 60,
-    wrong: int = 8,
-    seed: int = 0,
+    heads: Sequence[str],
+    output_dir: str,
+    t1_lesions: int,
+    t2_lesions: int,
+    wrong: int,
+    seed: int,
 ) -> None:
     """Check healthy scans, the same with lesions of 20 to 250 ml set in, and the same made wrong; write the tables.
 
-    Writes quality_control.json (each scan) and quality_control.md (the tables of the documentation). Stripped scans on
-    the template grid are checked as they are; heads go through brain extraction and alignment, before and after a
-    lesion is set in.
-
-    Args:
-        sets: folders such as DATA_DIR/Train/NAME, with t1 or t2 and mask on the template grid.
-        shapes: 4D NIfTI of lesion shapes on the template grid.
-        heads: NIfTI files of healthy heads, T1w or T2w by name.
-        output_dir: folder of the two files.
-        t1_lesions: how many lesions to set into stripped T1, spread over the scans.
-        t2_lesions: likewise for T2.
-        wrong: how many scans of each modality are made wrong in every way.
-        seed: of all that is random.
+    The command `tools.quality.command.prove` says what each argument is.
 
     Raises:
         InputError: if there are no scans.
     """
     lesions = _LesionSource(_read_shapes(shapes), np.random.default_rng(seed))
-    files = [found for folder in _as_tuple(sets) for found in _find(Path(folder))]
+    files = [found for folder in sets for found in _find(Path(folder))]
     if not files:
-        raise InputError("`sets` must name folders with t1 or t2 and mask, got none with scans", path=str(sets))
+        raise InputError("`sets` must name folders with t1 or t2 and mask, got none with scans", path=", ".join(sets))
     rows: list[Row] = []
-    for row in _all_rows(files, _as_tuple(heads), lesions, numbers={"t2": t2_lesions, "t1": t1_lesions}, wrong=wrong):
+    for row in _all_rows(files, tuple(heads), lesions, numbers={"t2": t2_lesions, "t1": t1_lesions}, wrong=wrong):
         rows.append(row)
         words = " ".join(str(row[name]) for name in ("group", "name", "modality", "what"))
         surprise = row["refused"] == row["wanted"]
@@ -265,17 +251,3 @@ def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
         told = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
         rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **told})
     return rows
-
-
-def _as_tuple(names: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
-
-
-def main() -> None:
-    """Run the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("scripts.quality.control").setLevel(logging.ERROR)  # its warnings are what is counted here
-    try:
-        fire.Fire(prove_quality_control)
-    except InputError as error:
-        sys.exit(str(error))

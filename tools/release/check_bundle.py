@@ -12,11 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 
-import torch
-from monai.bundle import ConfigParser, create_workflow, verify_metadata, verify_net_in_out
-
 from scripts.errors import InputError, reason
 from scripts.options.command import run_command
+from scripts.options.fields import PathText
 from tools.release.package_bundle import LARGE_BYTES, check_no_machine_paths
 
 __all__ = [
@@ -101,6 +99,8 @@ def _large_files(bundle: Path) -> dict[str, str]:
     found = [bundle / name for name in LARGE_LISTS if (bundle / name).is_file()]
     if not found:
         return {}
+    from monai.bundle import ConfigParser
+
     entries = ConfigParser.load_config_file(found[0])["large_files"]
     bad = [entry for entry in entries if not {"path", "url"} <= set(entry)]
     if bad:
@@ -124,6 +124,8 @@ INFERENCE_IDS = (
 
 def check_metadata(bundle: Path) -> None:
     """Check `metadata.json` with MONAI's own command against the schema file that this project keeps."""
+    from monai.bundle import verify_metadata
+
     with tempfile.TemporaryDirectory() as folder:
         schema = Path(folder) / "schema.json"
         copyfile(SCHEMA, schema)
@@ -157,6 +159,8 @@ def check_train_ids(bundle: Path) -> None:
 
 def check_properties(bundle: Path) -> None:
     """Check that the inference workflow can be made and has every property that MONAI asks for."""
+    from monai.bundle import create_workflow
+
     config = bundle / "configs" / "inference.json"
     try:
         workflow = create_workflow(config_file=str(config), workflow_type="inference", logging_file=False)
@@ -173,6 +177,9 @@ def check_network(bundle: Path) -> None:
     The network takes a noised slice, its diffusion step and the clean slice. MONAI's command makes the first only, and
     reads `network_data_format`, which tells of the whole inference; so the other two, and the format, are given to it.
     """
+    import torch
+    from monai.bundle import verify_net_in_out
+
     formats = json.loads(_metadata(bundle).read_text(encoding="utf-8"))["denoiser_data_format"]
     size = 96  # 8 n
     try:
@@ -194,6 +201,8 @@ def _metadata(bundle: Path) -> Path:
 
 
 def _check_ids(bundle: Path, name: str, ids: tuple[str, ...]) -> None:
+    from monai.bundle import ConfigParser
+
     yaml, plain = (bundle / "configs" / f"{name}{suffix}" for suffix in (".yaml", ".json"))
     parser = ConfigParser()
     parser.read_config(str(plain))
@@ -220,7 +229,7 @@ CHECKS: Mapping[str, Callable[[Path], None]] = {
 logger = logging.getLogger(__name__)
 
 
-def check_bundle(bundle_dir: str) -> None:
+def check_bundle(bundle_dir: PathText) -> None:
     """Check an unzipped bundle as the MONAI Model Zoo does before it takes one.
 
     The `scripts` that run are the first on Python's path; inside the unzipped folder those are the package's own.
@@ -240,6 +249,9 @@ def check_bundle(bundle_dir: str) -> None:
         except InputError as error:
             failed.append(name)
             logger.error("failed  %s: %s", name, error)
+        except (OSError, ValueError, LookupError, TypeError) as error:  # files that are missing, or of another form
+            failed.append(name)
+            logger.error("failed  %s: %s: %s", name, type(error).__name__, " ".join(str(error).split()))
         else:
             logger.info("ok      %s", name)
     if failed:

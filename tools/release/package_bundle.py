@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
-from monai.bundle import ConfigParser
-from monai.bundle.utils import MACRO_KEY
 
 from scripts.errors import InputError
 from scripts.files import replacing
@@ -119,6 +117,8 @@ def config_as_json(path: str | Path) -> bytes:
     Returns:
         The JSON text, in UTF-8, with the keys in the order of the YAML.
     """
+    from monai.bundle import ConfigParser
+
     content = ConfigParser.load_config_file(path)
     if _uses_other_files(content):
         parser = ConfigParser(config=content)
@@ -158,6 +158,8 @@ def check_no_machine_paths(files: Mapping[str, bytes], folders: list[Path] | Non
 
 
 def _uses_other_files(value: object) -> bool:
+    from monai.bundle.utils import MACRO_KEY
+
     if isinstance(value, dict | list):
         return any(map(_uses_other_files, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and value.startswith(MACRO_KEY)
