@@ -64,12 +64,12 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
     ) -> None:
         super().__init__(num_train_timesteps)
         if noise not in list(NoiseKind):
-            raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {noise!r}.")
+            raise InputError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {noise!r}.")
         if timestep is not None and not 0 <= timestep < num_train_timesteps:
-            raise ValueError(f"`timestep` must be from 0 to {num_train_timesteps - 1}, got {timestep}.")
+            raise InputError(f"`timestep` must be from 0 to {num_train_timesteps - 1}, got {timestep}.")
         low, high = timestep_range or (0, num_train_timesteps - 1)
         if not 0 <= low <= high < num_train_timesteps:
-            raise ValueError(
+            raise InputError(
                 f"`timestep_range` must be two timesteps from 0 to {num_train_timesteps - 1}, got {timestep_range}."
             )
         self.timestep_range = (int(low), int(high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,6 +119,8 @@ def make_synthetic_lesions(
     """
     from scripts.data import data_dir, load_datalist
 
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"`name` must be a name of letters, digits, - and _, got {name!r}")
     target = Path(output_dir)
     if target.exists() and any(target.iterdir()):
         raise InputError("the folder is not empty", path=target, fix="Give another one.")

@@ -256,7 +256,7 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys)
         if method not in list(BrainExtraction):
-            raise ValueError(f"`method` must be one of {', '.join(BrainExtraction)}, got {method!r}.")
+            raise InputError(f"`method` must be one of {', '.join(BrainExtraction)}, got {method!r}.")
         self.method = BrainExtraction(method)
         self.mask_key = mask_key
         self.t1_key = t1_key

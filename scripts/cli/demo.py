@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
@@ -62,7 +63,7 @@ def draw_lesion(
     wobble = ndimage.gaussian_filter(rng.standard_normal(image.shape), 5 / spacing)
     blob = (distance + 3 * wobble / wobble.std() < radius_mm) & brain_mask
     if not blob.any():
-        raise ValueError(f"`center_mm` must lie in the brain, got {center_mm}.")
+        raise InputError(f"`center_mm` must lie in the brain, got {center_mm}.")
     weight = ndimage.gaussian_filter(blob.astype(np.float32), 1.5 / spacing) * brain_mask
     fluid = np.percentile(image[brain_mask], 3)
     return image + depth * weight * (fluid - image), weight > 0.5

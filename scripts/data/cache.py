@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from monai.data import PersistentDataset
 
+from scripts.errors import InputError
+
 __all__ = ["VolumeCache", "describe_steps", "hash_files"]
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class VolumeCache(PersistentDataset):
     ) -> None:
         folder = None if cache_dir is None else Path(cache_dir).expanduser()
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise ValueError(f"`cache_dir` must be a folder, got the file {folder}.")
+            raise InputError(f"`cache_dir` must be a folder, got the file {folder}.")
         super().__init__(
             data=data, transform=transform, cache_dir=folder, hash_func=hash_files, hash_transform=describe_steps
         )

@@ -23,6 +23,7 @@ __all__ = ["PhantomModality", "phantom_affine", "phantom_volume", "write_phantom
 
 BRAIN_CENTRE_MM = (-1.0, -19.0, 7.0)
 MIN_SIZE = 8
+_MAX_SIZE = 512
 
 
 class PhantomModality(StrEnum):
@@ -68,9 +69,9 @@ def phantom_volume(
     """
     size = _check_shape(shape)
     if modality not in tuple(PhantomModality):
-        raise ValueError(f"`modality` must be one of {', '.join(PhantomModality)}, got {modality!r}")
+        raise InputError(f"`modality` must be one of {', '.join(PhantomModality)}, got {modality!r}")
     if not 0 < lesion_radius <= 0.4:
-        raise ValueError(f"`lesion_radius` must be above 0 and at most 0.4, got {lesion_radius!r}")
+        raise InputError(f"`lesion_radius` must be above 0 and at most 0.4, got {lesion_radius!r}")
     anatomy, texture, place = (np.random.default_rng([seed, stream]) for stream in range(3))
     position = _brain_coordinates(size, anatomy)
     brain = np.linalg.norm(position, axis=0) <= 1
@@ -103,7 +104,7 @@ def phantom_affine(shape: Sequence[int] = (24, 24, 16), spacing: float | Sequenc
     size = _check_shape(shape)
     steps = [*spacing] if isinstance(spacing, Sequence) else [spacing] * 3
     if len(steps) != 3 or not all(isinstance(step, int | float) and 0 < step < np.inf for step in steps):
-        raise ValueError(f"`spacing` must be one or three lengths in mm above 0, got {spacing!r}")
+        raise InputError(f"`spacing` must be one or three lengths in mm above 0, got {spacing!r}")
     affine = np.diag([*map(float, steps), 1.0])
     affine[:3, 3] = np.array(BRAIN_CENTRE_MM) - affine.diagonal()[:3] * (np.array(size) - 1) / 2
     return affine
@@ -112,7 +113,9 @@ def phantom_affine(shape: Sequence[int] = (24, 24, 16), spacing: float | Sequenc
 def _check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     valid = isinstance(shape, Sequence) and len(shape) == 3
     if not valid or not all(isinstance(n, Integral) and n >= MIN_SIZE for n in shape):
-        raise ValueError(f"`shape` must be three numbers of voxels from {MIN_SIZE} on, got {shape!r}")
+        raise InputError(f"`shape` must be three numbers of voxels from {MIN_SIZE} on, got {shape!r}")
+    if max(shape) > _MAX_SIZE:
+        raise InputError(f"`shape` must be at most {_MAX_SIZE} voxels along each axis, got {shape!r}")
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
@@ -215,10 +218,10 @@ def write_phantom_tree(
     """
     for name, number in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
         if not isinstance(number, int) or number < 1:
-            raise ValueError(f"`{name}` must be a number from 1 on, got {number!r}")
+            raise InputError(f"`{name}` must be a number from 1 on, got {number!r}")
     if num_folds not in range(1, num_train + num_val + 1):
         largest = num_train + num_val
-        raise ValueError(f"`num_folds` must be from 1 to num_train + num_val = {largest}, got {num_folds!r}")
+        raise InputError(f"`num_folds` must be from 1 to num_train + num_val = {largest}, got {num_folds!r}")
     root = Path(root)
     if root.exists() and not overwrite and (not root.is_dir() or any(root.iterdir())):
         raise InputError("is not an empty folder", path=root, fix="Choose another one or set `overwrite`")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from scripts.engines import MaskedPatchLoss
+from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.report.display import radiological_slice
 
@@ -43,7 +44,7 @@ def draw_reconstructed(
     slices, hidden, filled = (np.asarray(array, dtype=np.float64) for array in (image, masked, reconstructed))
     if slices.ndim != 3 or not len(slices) or not slices.shape == hidden.shape == filled.shape:
         shapes = ", ".join(str(array.shape) for array in (slices, hidden, filled))
-        raise ValueError(f"`image`, `masked` and `reconstructed` must be slices [N, H, W] of one shape, got {shapes}.")
+        raise InputError(f"`image`, `masked` and `reconstructed` must be slices [N, H, W] of one shape, got {shapes}.")
     low, high = float(slices.min()), float(slices.max())
     seen = np.where(hidden > 0, low + _MASKED_GREY * (high - low), slices)
     size = (_LABEL_INCHES + _CELL_INCHES * len(slices), 3 * _CELL_INCHES * slices.shape[2] / slices.shape[1])
@@ -78,7 +79,7 @@ class ReconstructionPicture:
 
     def __init__(self, path: str | Path, loss: MaskedPatchLoss, *, num_slices: int = 6) -> None:
         if num_slices < 1:
-            raise ValueError(f"`num_slices` must be at least 1, got {num_slices}.")
+            raise InputError(f"`num_slices` must be at least 1, got {num_slices}.")
         self.path = path
         self.loss = loss
         self.num_slices = num_slices

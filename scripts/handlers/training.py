@@ -46,7 +46,7 @@ class EmaRamp:
 
     def __init__(self, *, momentum: float, name: str = "ema_momentum") -> None:
         if not 0 < momentum < 1:
-            raise ValueError(f"`momentum` must be above 0 and below 1, got {momentum}.")
+            raise InputError(f"`momentum` must be above 0 and below 1, got {momentum}.")
         self.momentum = momentum
         self.name = name
 
@@ -109,7 +109,7 @@ class GradientClip:
 
     def __init__(self, network: torch.nn.Module, *, max_norm: float = 1.0) -> None:
         if max_norm <= 0:
-            raise ValueError(f"`max_norm` must be positive, got {max_norm}.")
+            raise InputError(f"`max_norm` must be positive, got {max_norm}.")
         self.network = network
         self.max_norm = max_norm
 
@@ -177,7 +177,7 @@ class TrainingCheckpoint:
         resume: bool = False,
     ) -> None:
         if interval < 1:
-            raise ValueError(f"`interval` must be at least 1, got {interval}.")
+            raise InputError(f"`interval` must be at least 1, got {interval}.")
         self.path = Path(save_dir) / filename
         self.objects = dict(objects)
         self.interval = interval

@@ -196,7 +196,7 @@ class MahalanobisInferer(Inferer):
         super().__init__()
         unknown = [name for name in outputs if name not in OUTPUT_NAMES]
         if unknown or not outputs:
-            raise ValueError(f"`outputs` must be some of {list(OUTPUT_NAMES)}, got {unknown or list(outputs)}.")
+            raise InputError(f"`outputs` must be some of {list(OUTPUT_NAMES)}, got {unknown or list(outputs)}.")
         for name in sorted(set(options) - _SAMPLER_FIELDS - _MAP_FIELDS):
             raise unknown_option(name, _SAMPLER_FIELDS | _MAP_FIELDS, mark="")
         self.outputs = list(outputs)
@@ -206,7 +206,7 @@ class MahalanobisInferer(Inferer):
         chosen = {name: options[name] for name in options if name in _MAP_FIELDS}
         self.map_options = MapOptions(**{**dict(map_options or {}), **chosen})
         if self.map_options.population and (populations is None or weights is None):
-            raise ValueError("`population` must be false without `populations` and `weights`, got true.")
+            raise InputError("`population` must be false without `populations` and `weights`, got true.")
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: torch.nn.Module, brain_mask: torch.Tensor | None = None
@@ -230,10 +230,10 @@ class MahalanobisInferer(Inferer):
             InputError: if the input is not finite or the mask of a volume is empty; before any volume is reconstructed.
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
-            raise ValueError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")
+            raise InputError(f"`inputs` must be [B, 1, H, W, D], got shape {tuple(inputs.shape)}.")
         mask = _mask_of(inputs, brain_mask)
         if mask.shape != inputs.shape:
-            raise ValueError(f"`brain_mask` must have the shape {tuple(inputs.shape)}, got {tuple(mask.shape)}.")
+            raise InputError(f"`brain_mask` must have the shape {tuple(inputs.shape)}, got {tuple(mask.shape)}.")
         cases = list(zip(_plain(inputs), _plain(mask).to(inputs.device), strict=True))
         for volume, brain in cases:
             _check(volume, brain)
@@ -250,7 +250,7 @@ class MahalanobisInferer(Inferer):
         if self.weights is None or not modalities:
             return None
         if len(modalities) > 1:
-            raise ValueError(f"a batch must hold scans of one modality, got {modalities}.")
+            raise InputError(f"a batch must hold scans of one modality, got {modalities}.")
         self.weights.put_into(network, modalities[0])
         return modalities[0]
 

@@ -9,6 +9,7 @@ import torch
 from monai.networks.schedulers import Scheduler
 from tqdm import tqdm
 
+from scripts.errors import InputError
 from scripts.ops import NoiseKind, make_noise
 
 __all__ = ["ReconstructionSampler"]
@@ -52,18 +53,18 @@ class ReconstructionSampler:
 
     def __post_init__(self) -> None:
         if self.num_samples < 2:
-            raise ValueError(f"`num_samples` must be at least 2, got {self.num_samples}.")
+            raise InputError(f"`num_samples` must be at least 2, got {self.num_samples}.")
         steps = [self.timestep] if isinstance(self.timestep, int) else list(self.timestep)
         last = self.scheduler.num_train_timesteps - 1
         if not steps or any(not isinstance(step, int) or not 0 <= step <= last for step in steps):
-            raise ValueError(f"`timestep` must be whole numbers from 0 to {last}, got {self.timestep}.")
+            raise InputError(f"`timestep` must be whole numbers from 0 to {last}, got {self.timestep}.")
         if self.noise not in list(NoiseKind):
-            raise ValueError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {self.noise!r}.")
+            raise InputError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {self.noise!r}.")
         if not set(self.noise_options) <= set(_NOISE_OPTIONS):
             given = sorted(self.noise_options)
-            raise ValueError(f"`noise_options` must be some of {list(_NOISE_OPTIONS)}, got {given}.")
+            raise InputError(f"`noise_options` must be some of {list(_NOISE_OPTIONS)}, got {given}.")
         if self.memory_budget_mb <= 0:
-            raise ValueError(f"`memory_budget_mb` must be positive, got {self.memory_budget_mb}.")
+            raise InputError(f"`memory_budget_mb` must be positive, got {self.memory_budget_mb}.")
         self._steps = [steps[k % len(steps)] for k in range(self.num_samples)]
 
     def batch_size(self, network: torch.nn.Module, pixels: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scripts.errors import InputError
 from scripts.options.fields import NetworkDtype, checked_kind
 
 __all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film"]
@@ -68,7 +69,7 @@ def apply_film(unet: nn.Module) -> int:
         if hasattr(child, "time_emb_proj") and not isinstance(child, FilmResnetBlock)
     ]
     if not places:
-        raise ValueError("`unet` must hold residual blocks with a `time_emb_proj` layer, got none.")
+        raise InputError("`unet` must hold residual blocks with a `time_emb_proj` layer, got none.")
     for parent, name, child in places:
         setattr(parent, name, FilmResnetBlock(child))
     return len(places)
@@ -118,12 +119,12 @@ class ConditionedUNet(nn.Module):
     ) -> None:
         super().__init__()
         if conditioning not in list(Conditioning):
-            raise ValueError(f"`conditioning` must be one of {[str(c) for c in Conditioning]}, got {conditioning!r}.")
+            raise InputError(f"`conditioning` must be one of {[str(c) for c in Conditioning]}, got {conditioning!r}.")
         self.conditioning = Conditioning(conditioning)
         if self.conditioning != Conditioning.NONE and encoder is None:
-            raise ValueError(f"`encoder` must be a network for conditioning {self.conditioning!s}, got None.")
+            raise InputError(f"`encoder` must be a network for conditioning {self.conditioning!s}, got None.")
         if (self.conditioning == Conditioning.CROSS_ATTENTION) != bool(unet.with_conditioning):
-            raise ValueError(
+            raise InputError(
                 f"`unet` must be built with with_conditioning={self.conditioning == Conditioning.CROSS_ATTENTION} for "
                 f"conditioning {self.conditioning!s}, got with_conditioning={unet.with_conditioning}."
             )
@@ -180,7 +181,7 @@ class ConditionedUNet(nn.Module):
             return {}
         features = self.encode(context) if context is not None and context.ndim == 4 else context
         if features is None:
-            raise ValueError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
+            raise InputError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
         if self.conditioning == Conditioning.FILM:
             return {"class_labels": features}
         return {"context": features[:, None].to(dtype)}

@@ -13,6 +13,7 @@ from monai.networks.nets.resnet import ResNet, ResNetFeatures
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from scripts.errors import InputError
 from scripts.ops import gather_visible, hide_masked, patch_grid, resize_patch_mask, scatter_visible
 
 __all__ = ["Densify", "HierarchicalDecoder", "MaskedAutoencoder", "SparseEncoder"]
@@ -50,7 +51,7 @@ class SparseEncoder(nn.Module):
     def __init__(self, encoder: ResNet) -> None:
         super().__init__()
         if not isinstance(encoder, ResNet) or not isinstance(encoder.conv1, nn.Conv2d):
-            raise ValueError(f"`encoder` must be a monai.networks.nets.ResNet in 2D, got {type(encoder).__name__}.")
+            raise InputError(f"`encoder` must be a monai.networks.nets.ResNet in 2D, got {type(encoder).__name__}.")
         encoder.fc = None
         self.encoder: Any = encoder
         shapes = _feature_shapes(encoder)
@@ -61,7 +62,7 @@ class SparseEncoder(nn.Module):
         doubling = all(after == 2 * before for before, after in pairwise(self.strides))
         if not exact or not doubling or self.strides[0] & (self.strides[0] - 1):
             sizes = [shape[-1] for shape in shapes]
-            raise ValueError(
+            raise InputError(
                 "`encoder` must divide slices by powers of two, each map half of the one before, "
                 f"got maps of {sizes} for slices of {_PROBE} pixels."
             )
@@ -99,7 +100,7 @@ class SparseEncoder(nn.Module):
         if isinstance(module, nn.MaxPool2d):
             module.register_forward_pre_hook(self._before_pool)
         elif not isinstance(module, nn.Conv2d) and type(module).__module__ != nn.ReLU.__module__:
-            raise ValueError(
+            raise InputError(
                 "`encoder` must consist of convolutions, batch norms, max pooling and activations, "
                 f"got {type(module).__name__} ({name})."
             )
@@ -194,9 +195,9 @@ class HierarchicalDecoder(nn.Module):
         super().__init__()
         width = min(channels[-1], 512) if width is None else width
         if width < 1:
-            raise ValueError(f"`width` must be at least 1, got {width}.")
+            raise InputError(f"`width` must be at least 1, got {width}.")
         if list(strides) != [strides[0] << level for level in range(len(channels))]:
-            raise ValueError(f"`strides` must double from each of {len(channels)} levels to the next, got {strides}.")
+            raise InputError(f"`strides` must double from each of {len(channels)} levels to the next, got {strides}.")
         num_blocks = strides[-1].bit_length() - 1
         widths = [max(width >> block, min(width, _LEAST_WIDTH)) for block in range(num_blocks + 1)]
         self.densify = nn.ModuleList(Densify(*pair) for pair in zip(reversed(channels), widths, strict=False))
@@ -277,5 +278,5 @@ class MaskedAutoencoder(nn.Module):
         """
         expected = (x.shape[0], *patch_grid(x.shape[-2:], self.patch_size))
         if tuple(visible.shape) != expected:
-            raise ValueError(f"`visible` must have the shape {expected}, got {tuple(visible.shape)}.")
+            raise InputError(f"`visible` must have the shape {expected}, got {tuple(visible.shape)}.")
         return self.decoder(self.sparse_encoder(x, visible), visible)

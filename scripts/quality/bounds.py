@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scripts.errors import InputError
+
 __all__ = ["BOUNDS", "OPEN", "Bound", "Check", "Range", "bounds_table", "chosen_ranges", "judge", "range_text"]
 
 Range = tuple[float | None, float | None]
@@ -247,9 +249,9 @@ def chosen_ranges(bounds: Mapping[str, Range] | None) -> dict[str, Range]:
     ranges = {name: bound.refuse for name, bound in BOUNDS.items()}
     for name, pair in (bounds or {}).items():
         if name not in BOUNDS:
-            raise ValueError(f"`bounds` must have names out of {', '.join(BOUNDS)}, got {name!r}")
+            raise InputError(f"`bounds` must have names out of {', '.join(BOUNDS)}, got {name!r}")
         if not _is_range(pair):
-            raise ValueError(f"`bounds[{name!r}]` must be two numbers or None, low and high, got {pair!r}")
+            raise InputError(f"`bounds[{name!r}]` must be two numbers or None, low and high, got {pair!r}")
         ranges[name] = (pair[0], pair[1])
     return ranges
 

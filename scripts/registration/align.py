@@ -81,9 +81,9 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if mode not in list(Alignment):
-            raise ValueError(f"`mode` must be one of {[str(m) for m in Alignment]}, got {mode!r}.")
+            raise InputError(f"`mode` must be one of {[str(m) for m in Alignment]}, got {mode!r}.")
         if max_shift_mm < 0:
-            raise ValueError(f"`max_shift_mm` must be at least 0, got {max_shift_mm}.")
+            raise InputError(f"`max_shift_mm` must be at least 0, got {max_shift_mm}.")
         self.image_key, self.mask_key = image_key, mask_key
         self.t1_key, self.modality_key = t1_key, modality_key
         self.mode = Alignment(mode)

@@ -234,11 +234,11 @@ def add_ghosts(image: torch.Tensor, *, num_ghosts: int, intensity: float, axis: 
         ValueError: if `num_ghosts`, `intensity` or `axis` is out of range.
     """
     if num_ghosts < 2:
-        raise ValueError(f"`num_ghosts` must be at least 2, got {num_ghosts}.")
+        raise InputError(f"`num_ghosts` must be at least 2, got {num_ghosts}.")
     if not 0 <= intensity <= 1:
-        raise ValueError(f"`intensity` must be from 0 to 1, got {intensity}.")
+        raise InputError(f"`intensity` must be from 0 to 1, got {intensity}.")
     if axis not in (0, 1):
-        raise ValueError(f"`axis` must be 0 or 1, got {axis}.")
+        raise InputError(f"`axis` must be 0 or 1, got {axis}.")
     dim = axis + 1
     length = image.shape[dim]
     lines = torch.arange(length, device=image.device)
@@ -275,9 +275,9 @@ class RandGhostingd(RandomizableTransform, MapTransform):
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         if not 2 <= num_ghosts[0] <= num_ghosts[1]:
-            raise ValueError(f"`num_ghosts` must be a range from 2 on, got {num_ghosts}.")
+            raise InputError(f"`num_ghosts` must be a range from 2 on, got {num_ghosts}.")
         if not 0 <= intensity[0] <= intensity[1] <= 1:
-            raise ValueError(f"`intensity` must be a range within 0 to 1, got {intensity}.")
+            raise InputError(f"`intensity` must be a range within 0 to 1, got {intensity}.")
         self.num_ghosts = num_ghosts
         self.intensity = intensity
 

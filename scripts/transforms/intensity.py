@@ -77,9 +77,9 @@ class CurvatureFlowDenoised(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if time_step <= 0:
-            raise ValueError(f"`time_step` must be positive, got {time_step}.")
+            raise InputError(f"`time_step` must be positive, got {time_step}.")
         if iterations < 0:
-            raise ValueError(f"`iterations` must be at least 0, got {iterations}.")
+            raise InputError(f"`iterations` must be at least 0, got {iterations}.")
         self.time_step = time_step
         self.iterations = iterations
 
@@ -133,7 +133,7 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys)
         if shrink_factor < 1 or iterations < 1:
-            raise ValueError(
+            raise InputError(
                 f"`shrink_factor` and `iterations` must be at least 1, got {shrink_factor} and {iterations}."
             )
         self.enabled = enabled
@@ -210,7 +210,7 @@ class ScaleByMaskPercentilesd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if not 0 <= lower < upper <= 100:
-            raise ValueError(f"`lower` and `upper` must be 0 <= lower < upper <= 100, got {lower} and {upper}.")
+            raise InputError(f"`lower` and `upper` must be 0 <= lower < upper <= 100, got {lower} and {upper}.")
         self.mask_key = mask_key
         self.lower = lower
         self.upper = upper

@@ -188,7 +188,7 @@ class SplitOutputsd(MapTransform):
         for key in self.key_iterator(data):
             maps = data[key]
             if maps.shape[0] != len(self.outputs):
-                raise ValueError(f"`{key}` must have {len(self.outputs)} channels {self.outputs}, got {maps.shape[0]}.")
+                raise InputError(f"`{key}` must have {len(self.outputs)} channels {self.outputs}, got {maps.shape[0]}.")
             inside = 1 if self.mask_key is None else (torch.as_tensor(data[self.mask_key]) > 0).to(maps.device)
             for index, name in enumerate(self.outputs):
                 result[name] = maps[index : index + 1] * inside

@@ -55,7 +55,7 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if spacing_mm <= 0:
-            raise ValueError(f"`spacing_mm` must be positive, got {spacing_mm}.")
+            raise InputError(f"`spacing_mm` must be positive, got {spacing_mm}.")
         self.mask_key = mask_key
         self.mask_keys = ensure_tuple(mask_keys)
         self.spacing_mm = spacing_mm
@@ -178,13 +178,13 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if isinstance(center, str) and center not in list(GridCenter):
-            raise ValueError(f"`center` must be one of {[str(c) for c in GridCenter]} or 3 numbers, got {center!r}.")
+            raise InputError(f"`center` must be one of {[str(c) for c in GridCenter]} or 3 numbers, got {center!r}.")
         if not isinstance(center, str) and len(center) != 3:
-            raise ValueError(f"`center` must be 3 numbers, got {center!r}.")
+            raise InputError(f"`center` must be 3 numbers, got {center!r}.")
         if len(size) != 3 or min(size) < 1:
-            raise ValueError(f"`size` must be 3 numbers of voxels from 1 on, got {size!r}.")
+            raise InputError(f"`size` must be 3 numbers of voxels from 1 on, got {size!r}.")
         if spacing_mm <= 0:
-            raise ValueError(f"`spacing_mm` must be positive, got {spacing_mm}.")
+            raise InputError(f"`spacing_mm` must be positive, got {spacing_mm}.")
         self.mask_key = mask_key
         self.size = tuple(size)
         self.spacing_mm = spacing_mm
@@ -323,7 +323,7 @@ class AxialSlicesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         if num_slices < 1:
-            raise ValueError(f"`num_slices` must be at least 1, got {num_slices}.")
+            raise InputError(f"`num_slices` must be at least 1, got {num_slices}.")
         self.num_slices = num_slices
         self.mask_key = mask_key
         self.min_share = min_share

@@ -77,3 +77,9 @@ def test_what_cannot_be_done_is_named(tree: Path, shapes: str, tmp_path: Path) -
     (tmp_path / "c" / "file").write_text("")
     with pytest.raises(InputError, match="the folder is not empty"):
         make_synthetic_lesions(shapes, str(tmp_path / "c"), **options)
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(tree: Path, shapes: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"`name` must be a name of letters, digits, - and _, got '\.\./x'"):
+        make_synthetic_lesions(shapes, str(tmp_path / "made"), dataset="IXI", dataset_dir=str(tree), name="../x")
+    assert not list(tmp_path.iterdir())

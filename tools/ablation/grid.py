@@ -141,7 +141,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"it cannot be read as YAML ({error})", path=path) from None
+        raise InputError(f"it cannot be read as YAML ({' '.join(str(error).split())})", path=path) from None
     return _mapping(content, "the grid", path)
 
 

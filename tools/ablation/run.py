@@ -76,6 +76,7 @@ def ablation(
     from tqdm import tqdm
 
     from scripts.data import Split, data_dir, load_datalists
+    from scripts.data.folders import check_writable
     from scripts.inferers import Polarity
     from tools.ablation.cases import AblationCache, check_split, load_cases, read_cases
     from tools.ablation.grid import read_grid
@@ -89,6 +90,7 @@ def ablation(
         raise InputError(f"`num_bootstrap` must be a whole number of at least 1, got {num_bootstrap!r}")
     polarity, shown, overlays = Polarity.of(modality), flag(progress), _names(overlay)
     folder = Path(output_dir or f"runs/ablation_{Path(grid).stem}")
+    check_writable(folder)
     data = str(dataset_dir or data_dir())
 
     parser = bundle_parser(*overlays, modality=modality)

@@ -158,9 +158,11 @@ def benchmark(
     if quick:
         options = {name: min(value, _QUICK[name]) for name, value in options.items()}
     case = _case(input, brain_mask)
+    from scripts.data.folders import check_writable
     from scripts.ops import Score
     from tools.benchmark.maps import describe_machine, limit_threads
 
+    check_writable(output_dir)
     with limit_threads(threads):
         results: dict[str, object] = {"machine": describe_machine(), "options": {**options, "quick": quick}}
         scores = (Score.REFERENCE,) if quick else tuple(Score)

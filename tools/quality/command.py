@@ -45,8 +45,10 @@ def prove(
     Raises:
         InputError: if there are no scans.
     """
+    from scripts.data.folders import check_writable
     from tools.quality.run import prove_quality_control
 
+    check_writable(output_dir)
     logging.getLogger("scripts.quality.control").setLevel(logging.ERROR)  # its warnings are what is counted here
     prove_quality_control(
         _listed(sets),

@@ -58,7 +58,9 @@ def measure_invariance(
         InputError: if there are no scans, or an unmodified one has no result.
     """
     from scripts.data import find_scans
+    from scripts.data.folders import check_writable
 
+    check_writable(output_dir)
     rows: list[Row] = []
     for item in find_scans(scans):
         rows += _of_scan(Path(item["image"]), item["modality"], num_samples, intensities=intensities, voxels=voxels)

@@ -117,7 +117,10 @@ def prove_quality_control(
 
 
 def _read_shapes(path: str) -> NDArray[np.bool_]:
-    return np.asarray(nib.load(path).dataobj) > 0  # type: ignore[attr-defined]
+    try:
+        return np.asarray(nib.load(path).dataobj) > 0  # type: ignore[attr-defined]
+    except (OSError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"the shapes cannot be read ({error})", path=path, fix="Give a 4D NIfTI.") from error
 
 
 def _write(folder: Path, rows: list[Row]) -> None:
