@@ -1,4 +1,9 @@
-"""The thresholds that turn anomaly maps into lesion masks: by modality, and what they hold for."""
+"""The thresholds that turn anomaly maps into lesion masks, what they hold for, and the one form of their files.
+
+Every `thresholds.json` is `{key: {preset: entry}}`, with an entry as `OperatingPoints` describes it. The key is a
+modality where calibrate.yaml wrote it, for the anomaly map of scans of that modality, and the name of a map where an
+evaluation did.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,14 @@ from typing import Any
 
 from scripts.errors import InputError
 from scripts.files import replacing
+from scripts.report.tables import write_json
 
-__all__ = ["OperatingPoints", "ThresholdsSource", "read_operating_points", "read_thresholds", "write_operating_points"]
+__all__ = [
+    "OperatingPoints", "ThresholdsSource", "read_operating_points", "read_thresholds", "write_operating_points",
+    "write_thresholds",
+]
 
+_MAP = "anomaly_map"  # what a modality's thresholds are for
 _MODALITIES = ("t1", "t2")
 logger = logging.getLogger(__name__)
 
@@ -22,7 +32,7 @@ logger = logging.getLogger(__name__)
 class OperatingPoints:
     """Know the threshold for each modality, where it comes from and which healthy scans it was measured on.
 
-    The file is JSON, `{modality: {preset: entry}}`. An entry has `default` (the name of a point), `points`
+    An entry of the file has `default` (the name of a point), `points`
     (`{name: {"threshold": number, "source": text, …}}`), and where it was calibrated on healthy scans `healthy_scores`,
     with the map's `settings` and the `weights` (SHA-256) that all of it holds for.
 
@@ -200,25 +210,36 @@ def read_operating_points(path: str | Path, *, modality: str) -> dict[str, dict[
 ThresholdsSource = str | PathLike[str] | Mapping[str, float | Mapping[str, float]] | None
 
 
-def read_thresholds(source: ThresholdsSource) -> dict[str, dict[str, float]]:
+def read_thresholds(
+    source: ThresholdsSource, *, modality: str | None = None, preset: str = "default"
+) -> dict[str, dict[str, float]]:
     """Read thresholds by map and by name.
 
     Args:
-        source: path of a `thresholds.json`, or its content {map: {name: threshold}}; a bare number per map stands for
-            its `best_dice`. None or an empty path gives no threshold.
+        source: path of a `thresholds.json`, of an evaluation or a calibration, or {map: {name: threshold}}; a bare
+            number per map stands for its `best_dice`. None or an empty path gives no threshold.
+        modality: whose entry of a calibration is taken, t1 or t2.
+        preset: which of a key's entries.
 
     Returns:
         {map: {name: threshold}}.
 
     Raises:
-        InputError: when the file is missing or no JSON, or an entry is no finite number.
+        InputError: when the file is missing or no JSON, has no entry for this modality and preset, or a threshold is no
+            finite number.
     """
     if source is None or source == "":
         return {}
     path, content = (None, source) if isinstance(source, Mapping) else (source, _read_json(Path(source)))
     if not isinstance(content, Mapping):
         raise InputError(f"`thresholds` must be a mapping of map names, got {type(content).__name__}", path=path)
-    named = {name: entry if isinstance(entry, Mapping) else {"best_dice": entry} for name, entry in content.items()}
+    named = {
+        _MAP if key == modality else key: _by_name(entry, preset)
+        for key, entry in content.items()
+        if key not in _MODALITIES or key == modality
+    }
+    if content and not any(named.values()):
+        raise InputError(f"there is no threshold for {modality} with the preset {preset!r}", path=path)
     for map_name, entry in named.items():
         for point, value in entry.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -226,6 +247,31 @@ def read_thresholds(source: ThresholdsSource) -> dict[str, dict[str, float]]:
                     f"threshold `{point}` of `{map_name}` must be a finite number, got {value!r}", path=path
                 )
     return {name: {point: float(value) for point, value in entry.items()} for name, entry in named.items()}
+
+
+def write_thresholds(path: str | Path, found: Mapping[str, Mapping[str, float]], *, source: str) -> None:
+    """Write the thresholds that an evaluation found.
+
+    Args:
+        path: the JSON file; replaced as a whole.
+        found: {map: {name: threshold}}.
+        source: in words, where they come from.
+    """
+    content = {}
+    for name, points in found.items():
+        entry = {point: {"threshold": threshold, "source": source} for point, threshold in points.items()}
+        content[name] = {"default": {"default": next(iter(points), None), "points": entry}}
+    write_json(path, content)
+
+
+def _by_name(entry: Any, preset: str) -> dict[str, Any]:
+    """Return {name: threshold} of a key's presets as in a file, of such a mapping itself, or of a bare number."""
+    if not isinstance(entry, Mapping):
+        return {"best_dice": entry}
+    if not any(isinstance(value, Mapping) for value in entry.values()):
+        return dict(entry)
+    points = dict(entry.get(preset) or {}).get("points") or {}
+    return {name: dict(point).get("threshold") for name, point in points.items()}
 
 
 def _read_json(path: Path) -> Any:

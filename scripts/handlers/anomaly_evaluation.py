@@ -16,7 +16,7 @@ from scripts.data.folders import check_writable
 from scripts.errors import InputError
 from scripts.evaluation.case import CaseStore, engine_items, read_case
 from scripts.evaluation.figures import chosen_panels, draw_case, draw_curves, panel_point, read_panels
-from scripts.evaluation.operating_points import ThresholdsSource, read_thresholds
+from scripts.evaluation.operating_points import ThresholdsSource, read_thresholds, write_thresholds
 from scripts.evaluation.rows import (
     RECONSTRUCTION,
     case_row,
@@ -63,8 +63,10 @@ class AnomalyEvaluationHandler:
             `uncertainty` and `brain_mask`. The first one is the one in the pictures.
         region: `volume` counts every voxel, with score zero outside the brain (the paper's way); `brain` counts the
             voxels of the brain mask only. AUROC depends much on it, AUPRC and Dice hardly.
-        thresholds: operating points of an earlier run: path of its `thresholds.json`, or {map: threshold} or
-            {map: {name: threshold}}.
+        thresholds: operating points of an earlier run or of a calibration: path of its `thresholds.json`, or
+            {map: threshold} or {map: {name: threshold}}.
+        modality: t1 or t2, whose entry of a calibration is used.
+        preset: which of the entries.
         healthy_rates: false positive rates of brain voxels for which healthy data sets give thresholds.
         panels: which cases get a picture: "all", the first so many, or "best_median_worst" by AUPRC in each data set
             (healthy sets by false positive volume). Cases of one data set need different names.
@@ -85,6 +87,8 @@ class AnomalyEvaluationHandler:
         map_names: Sequence[str] | None = None,
         region: Region | str = Region.VOLUME,
         thresholds: ThresholdsSource = None,
+        modality: str | None = None,
+        preset: str = "default",
         healthy_rates: Sequence[float] = (0.01, 0.05, 0.1),
         panels: int | str = "all",
         lesion_bins_ml: Sequence[float] = (0.1, 1, 10),
@@ -108,7 +112,7 @@ class AnomalyEvaluationHandler:
             raise InputError(f"`num_bootstrap` must be a whole number from 0 on, got {num_bootstrap!r}")
         self.lesion_bins = size_bins(lesion_bins_ml)
         self.region = Region(region)
-        self.thresholds = read_thresholds(thresholds)
+        self.thresholds = read_thresholds(thresholds, modality=modality, preset=preset)
         self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), read_panels(panels), num_bootstrap
         self.carry, self.spacing_mm = tuple(carry), spacing_mm
         self.logger = logging.getLogger(__name__)
@@ -118,7 +122,7 @@ class AnomalyEvaluationHandler:
         self.output_dir, self.thresholds = Path(output_dir), read_thresholds(thresholds)
 
     def found_thresholds(self) -> dict[str, dict[str, float]]:
-        """Return the thresholds of the run that has ended, the content of its `thresholds.json`, in every process."""
+        """Return {map: {name: threshold}} of the run that has ended, in every process."""
         return {name: self._run.thresholds(name) for name in self.map_names}
 
     def attach(self, engine: Engine) -> None:
@@ -223,7 +227,8 @@ class AnomalyEvaluationHandler:
             write_csv(self.output_dir / "lesion_sizes.csv", sizes)
             write_paper_table(self.output_dir, table_of_summary(summary))
         write_json(self.output_dir / "summary.json", {**head, "data_sets": summary})
-        write_json(self.output_dir / "thresholds.json", self.found_thresholds())
+        source = f"an evaluation of {n_cases} cases"
+        write_thresholds(self.output_dir / "thresholds.json", self.found_thresholds(), source=source)
         write_text(self.output_dir / "summary.md", markdown)
         draw_curves(self.output_dir, self._run, self.map_names)
         self.logger.info("evaluated %d cases:\n%s", n_cases, markdown)

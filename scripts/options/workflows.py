@@ -130,7 +130,7 @@ class EvaluateOptions(_Limited):
     split: Literal["train", "val", "test"] = option("part of each set", group=_DATA)
     keep_published_splits: Flag = option("keep repeated rows", group=_DATA)
     log_dir: PathText = option("LOG_DIR; that of the environment or of .env by default", group=_OUT)
-    thresholds: none_or(PathText) = option("thresholds.json of an earlier run, for its operating points", group=_DATA)  # type: ignore[valid-type]
+    thresholds: none_or(PathText) = option("thresholds.json of an earlier run or calibration", group=_DATA)  # type: ignore[valid-type]
     region: Region = option("which voxels count", group=_OUT)
     panels: Literal["all", "best_median_worst"] | Annotated[Whole, Field(ge=0, le=1_000_000)] = option(
         "which cases get a picture: all, the first so many, or best_median_worst", group=_OUT

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.errors import InputError
 from scripts.evaluation import OperatingPoints, write_operating_points
+from scripts.evaluation.operating_points import read_thresholds, write_thresholds
 
 DEFAULT = {
     "default": "best_dice",
@@ -99,3 +100,17 @@ def test_a_file_that_cannot_be_read_is_not_written_over(file: Path) -> None:
     assert file.read_text() == "half"
 
 
+
+
+def test_one_form_of_file_serves_calibrations_and_evaluations(tmp_path):
+    path = tmp_path / "thresholds.json"
+    points = {"best_dice": {"threshold": 2.5, "source": "x"}, "healthy_ml": {"threshold": 4, "source": "y"}}
+    write_operating_points(path, {"default": "best_dice", "points": points}, modality="t1", preset="paper")
+    assert read_thresholds(path, modality="t1", preset="paper") == {"anomaly_map": {"best_dice": 2.5, "healthy_ml": 4.0}}
+    for missing in ({"modality": "t2"}, {"modality": "t1"}):
+        with pytest.raises(InputError, match=r"thresholds\.json: there is no threshold for t[12] with the preset"):
+            read_thresholds(path, **missing)
+    found = {"anomaly_map": {"best_dice": 0.5, "best_dice@WMH": 0.25}, "mean_l1": {}}
+    write_thresholds(path, found, source="an evaluation of 2 cases")
+    assert read_thresholds(path, modality="t1") == found
+    assert json.loads(path.read_text())["anomaly_map"]["default"]["default"] == "best_dice"

@@ -30,7 +30,8 @@ def test_several_sets_give_a_common_threshold_and_one_each(cases, tmp_path):
     other = phantom("b", 7, dataset="WMH")
     other["pred"] = other["pred"] * 2
     evaluate(tmp_path, [other, *cases])
-    found = json.loads((tmp_path / "thresholds.json").read_text())["anomaly_map"]
+    found = json.loads((tmp_path / "thresholds.json").read_text())["anomaly_map"]["default"]["points"]
+    found = {name: point["threshold"] for name, point in found.items()}
     assert list(found) == ["best_dice", "best_dice@WMH", "best_dice@lesions"]
     assert found["best_dice"] == best_dice(*pooled([other, *cases])).threshold
     assert found["best_dice@WMH"] == best_dice(*pooled([other])).threshold

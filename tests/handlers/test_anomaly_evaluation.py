@@ -17,6 +17,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import StatsHandler
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from scripts.evaluation.operating_points import read_thresholds
 from scripts.handlers.anomaly_evaluation import AnomalyEvaluationHandler
 from scripts.metrics.thresholds import best_dice
 
@@ -126,7 +127,7 @@ def test_summary_is_mean_and_spread_of_the_rows(cases, tmp_path):
 
 def test_thresholds_of_a_validation_run_are_used_by_a_test_run(cases, tmp_path):
     evaluate(tmp_path / "val", [*cases, phantom("h", 9, dataset="healthy", label=False)], healthy_rates=(0.05,))
-    thresholds = json.loads((tmp_path / "val" / "thresholds.json").read_text())
+    thresholds = read_thresholds(tmp_path / "val" / "thresholds.json")
     assert list(thresholds["anomaly_map"]) == ["best_dice", "healthy_fpr_0.05"]
     test_case = phantom("t", 5)
     evaluate(tmp_path / "test", [test_case], thresholds=str(tmp_path / "val" / "thresholds.json"))
@@ -151,7 +152,7 @@ def test_a_threshold_per_map_may_be_a_bare_number(cases, tmp_path):
 def test_healthy_sets_give_thresholds_at_their_rates(tmp_path, label):
     healthy = [phantom(f"h{seed}", seed, dataset="IXI", lesion=False, label=label) for seed in range(3)]
     engine = evaluate(tmp_path, healthy, panels=1, healthy_rates=(0.01, 0.1))
-    thresholds = json.loads((tmp_path / "thresholds.json").read_text())["anomaly_map"]
+    thresholds = read_thresholds(tmp_path / "thresholds.json")["anomaly_map"]
     brain_scores = np.concatenate([case["pred"][0].numpy()[case["brain_mask"][0].numpy() > 0] for case in healthy])
     for rate in (0.01, 0.1):
         reached = np.mean(brain_scores >= np.float32(thresholds[f"healthy_fpr_{rate}"]))

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import reason
+from scripts.evaluation.operating_points import read_thresholds
 from tools.compare_runs import compare_runs
 from tools.run_folds import run_folds
 
@@ -61,7 +62,7 @@ def test_thresholds_come_from_validation_and_figures_from_test(
     val, rows = (_rows(tmp_path / part / "cases.csv") for part in ("val", "test"))
     assert {row["dataset"] for row in rows} == {row["dataset"] for row in val} == set(SETS[modality])
     assert not {row["case"] for row in rows} & {row["case"] for row in val}
-    thresholds = json.loads((tmp_path / "val" / "thresholds.json").read_text())
+    thresholds = read_thresholds(tmp_path / "val" / "thresholds.json")
     for row in rows:
         own = thresholds[row["map"]]
         best = own.get(f"best_dice@{row['dataset']}", own["best_dice"])
