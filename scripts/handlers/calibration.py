@@ -91,7 +91,7 @@ def _left_out(row: Mapping[str, Any]) -> list[str]:
 def _ages(entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     column = f"ml_at_{entry['default']}"
     lines = []
-    for role in ("healthy", "held_out"):
+    for role in ("healthy", "held out"):
         for low, high in itertools.pairwise(_AGES):
             own = [row for row in rows if row["role"] == role and row.get("age") not in ("", None)]
             own = [row for row in own if low <= row["age"] < high]
@@ -101,7 +101,7 @@ def _ages(entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[l
                 low_p = sum(row["p_value"] != "" and row["p_value"] <= 0.1 for row in own)
                 name = f"{low} to {high - 1}" if high < _AGES[-1] else f"from {low}"
                 cells = [format_number(float(value), digits=1) for value in shown]
-                lines.append([name, role.replace("_", " "), str(len(own)), *cells, str(low_p)])
+                lines.append([name, role, str(len(own)), *cells, str(low_p)])
     return lines
 
 

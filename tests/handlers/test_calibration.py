@@ -138,6 +138,7 @@ def test_healthy_scans_are_compared_with_the_other_data_sets(tmp_path: Path, ite
 def test_a_data_set_that_is_left_out_is_measured_at_the_threshold_of_the_others(tmp_path: Path, items: list[dict]) -> None:
     scans = [{**item, "dataset": name, "attributes": {"age": age}} for item, name, age in zip(items[:4], "AABB", (30, 70, "", 35), strict=True)]
     scans[3]["pred"] = scans[3]["pred"] * 1.5
+    scans.append({**items[-1], "attributes": {"age": 61}})
     handler = CalibrationHandler(
         tmp_path / "thresholds.json", tmp_path, ["anomaly_map"], preset="default", modality="t1", settings={},
         weights={"file": "m.pt", "sha256": "abc"}, max_median_ml=1.0, max_p95_ml=2.0,
@@ -148,12 +149,13 @@ def test_a_data_set_that_is_left_out_is_measured_at_the_threshold_of_the_others(
     alone = _run(tmp_path / "b", scans[:2], max_median_ml=1.0, max_p95_ml=2.0)["points"]["healthy_ml"]["threshold"]
     row = {row["dataset"]: row for row in handler.left_out()}["B"]
     assert row["threshold"] == alone
-    brains = [scan["pred"][scan["brain_mask"] > 0] for scan in scans[2:]]
+    brains = [scan["pred"][scan["brain_mask"] > 0] for scan in scans[2:4]]
     assert row["max"] == pytest.approx(max(float((b >= np.float32(alone)).sum()) * 0.008 for b in brains), abs=0.005)
     text = (tmp_path / "calibration.md").read_text()
     assert re.search(r"Each healthy data set left out.*\| B +\| 2 ", text, re.DOTALL)
     assert re.search(r"\| 0 to 39 +\| healthy +\| 2 ", text)
     assert re.search(r"\| from 60 +\| healthy +\| 1 ", text)
+    assert re.search(r"\| from 60 +\| held out +\| 1 ", text)
 
 
 def test_regions_below_the_smallest_volume_are_not_counted(tmp_path: Path, items: list[dict]) -> None:
