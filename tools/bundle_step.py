@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -123,8 +124,14 @@ class Step:
 
 
 def _run_to_its_end(command: Sequence[str], log: IO[str], environment: Mapping[str, str]) -> int:
-    """Run a command and return its status; what ends this process ends the command first."""
-    with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as process:
+    """Run a command and return its status; what ends this process ends the command first.
+
+    A process that is killed can do nothing any more: then Linux ends the command.
+    """
+    last_wish = _end_with_parent() if sys.platform == "linux" else None
+    with subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, env=environment, preexec_fn=last_wish
+    ) as process:
         try:
             return process.wait()
         except BaseException:  # of any kind: a signal comes as SystemExit or KeyboardInterrupt
@@ -134,6 +141,18 @@ def _run_to_its_end(command: Sequence[str], log: IO[str], environment: Mapping[s
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """Return what a new process calls to be sent SIGTERM when the one that started it has ended."""
+    prctl, set_parent_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
+
+    def call() -> None:
+        prctl(set_parent_death_signal, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it has ended already
+            os._exit(128 + signal.SIGTERM)
+
+    return call
 
 
 def end_on_signals() -> None:

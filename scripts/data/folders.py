@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from filelock import FileLock, Timeout
 
 from scripts.errors import InputError
-from scripts.files import replacing
+from scripts.files import temporary_folder
 
 __all__ = ["check_writable", "data_dir", "lock_folder", "log_dir", "only_writer"]
 
@@ -113,9 +113,8 @@ def check_writable(folder: str | os.PathLike[str], names: Iterable[str] = ()) ->
         raise InputError("a file is where the folder for results should be", path=taken, fix="Choose another folder.")
     there = next(path for path in (root.absolute(), *root.absolute().parents) if path.is_dir())
     try:
-        with replacing(there / f".write-test-{os.getpid()}") as temporary:
-            temporary.write_bytes(bytes(4096))
-        (there / f".write-test-{os.getpid()}").unlink(missing_ok=True)
+        with temporary_folder(there) as scratch:
+            (Path(scratch) / "test").write_bytes(bytes(4096))
         free = shutil.disk_usage(there).free
     except OSError as error:
         what = f"nothing can be written there ({error.strerror or error})"

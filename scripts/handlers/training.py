@@ -163,9 +163,15 @@ class TrainingCheckpoint:
 
     Raises:
         ValueError: if `interval` is below 1.
-        InputError: on attaching, if `resume` is set and the file is missing, damaged or does not fit, or the run has
-            finished.
+        InputError: on attaching, if `resume` is set and the file is missing, damaged, does not fit, or is from a later
+            epoch than the last one of this run.
+
+    Attributes:
+        is_finished: after attaching, whether the run that is to be resumed has ended, at its last epoch or for lack of
+            improvement: then nothing was loaded, and there is nothing to train.
     """
+
+    is_finished = False
 
     def __init__(
         self,
@@ -220,12 +226,19 @@ class TrainingCheckpoint:
                 path=self.path,
                 fix="Resume with the data and the batch size it was made with.",
             )
-        if max_epochs is not None and finished >= max_epochs:
+        if max_epochs is not None and finished > max_epochs:
             raise InputError(
                 f"it is from epoch {finished} and `max_epochs` is {max_epochs}",
                 path=self.path,
                 fix="Give a larger --max_epochs to train on.",
             )
+        early_stop = self.objects.get("early_stop")
+        stopped = isinstance(early_stop, ResumableEarlyStop) and early_stop.has_stopped(content.get("early_stop", {}))
+        self.is_finished = finished == max_epochs or stopped
+        if self.is_finished:
+            told = "%s: this training has ended, after epoch %d. A larger --max_epochs%s would go on with it."
+            logger.info(told, self.path, finished, " or --patience" if stopped else "")
+            return
         content["trainer"]["max_epochs"] = max_epochs
         absent = [name for name in _ADDED_LATER if name in self.objects and name not in content]
         if absent:
@@ -306,6 +319,10 @@ class ResumableEarlyStop(EarlyStopHandler):
     def state_dict(self) -> dict[str, Any]:
         """Return the best score and how many validations there were without a better one; empty before the first."""
         return {} if self._handler is None else dict(self._inner.state_dict())
+
+    def has_stopped(self, state: Mapping[str, Any]) -> bool:
+        """Return whether a training with this state was stopped for lack of improvement."""
+        return int(state.get("counter", 0)) >= self.patience
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the state of an earlier run."""

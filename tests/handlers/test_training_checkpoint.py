@@ -15,7 +15,7 @@ from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 
 from scripts.errors import InputError
-from scripts.handlers.training import BestModelCheckpoint, TrainingCheckpoint
+from scripts.handlers.training import BestModelCheckpoint, ResumableEarlyStop, TrainingCheckpoint
 from scripts.networks import load_weights
 
 BATCHES = 4
@@ -210,12 +210,32 @@ def test_nothing_to_resume_from_is_said(tmp_path):
         make_run(tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("max_epochs", [1, 2])
-def test_a_finished_run_asks_for_more_epochs(tmp_path, max_epochs):
+def test_a_checkpoint_of_a_later_epoch_is_refused(tmp_path):
     make_run(tmp_path, 2).trainer.run()
-    message = rf"checkpoint\.pt: it is from epoch 2 and `max_epochs` is {max_epochs}\. Give a larger --max_epochs"
+    message = r"checkpoint\.pt: it is from epoch 2 and `max_epochs` is 1\. Give a larger --max_epochs"
     with pytest.raises(InputError, match=message):
-        make_run(tmp_path, max_epochs, resume=True)
+        make_run(tmp_path, 1, resume=True)
+
+
+def test_a_run_that_has_ended_says_that_there_is_nothing_left(tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert not make_run(tmp_path, 2).checkpoint.is_finished
+    make_run(tmp_path, 2).trainer.run()
+    assert make_run(tmp_path, 2, resume=True).checkpoint.is_finished
+    assert "this training has ended, after epoch 2. A larger --max_epochs would go on with it." in caplog.text
+    assert not make_run(tmp_path, 3, resume=True).checkpoint.is_finished
+
+
+def test_a_run_that_stopped_for_lack_of_improvement_has_ended_too(tmp_path):
+    make_run(tmp_path, 2).trainer.run()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    early_stop = {"counter": 3, "best_score": -1.0, "threshold_mode": "abs"}
+    torch.save({**state, "early_stop": early_stop}, tmp_path / "checkpoint.pt")
+    for patience, is_finished in ((3, True), (4, False)):
+        run = make_run(tmp_path, 6)
+        run.checkpoint.objects["early_stop"] = ResumableEarlyStop(patience=patience, score_function=float)
+        run.checkpoint.load(run.trainer)
+        assert run.checkpoint.is_finished == is_finished
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

@@ -14,6 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.errors import InputError
@@ -224,13 +225,15 @@ module.run_folds(sys.argv[2], folds=[0])
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process when its parent was killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, pytest.param(signal.SIGKILL, marks=on_linux)])
 def test_a_signal_ends_the_training_too_and_meanwhile_no_other_run_writes_there(root, tmp_path, number):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     command = [sys.executable, "-c", PARENT, str(tmp_path / "sleeper.py"), str(tmp_path / "out")]
@@ -246,4 +249,8 @@ def test_a_signal_ends_the_training_too_and_meanwhile_no_other_run_writes_there(
         run_folds(str(tmp_path / "out"), folds=[0])
     parent.send_signal(number)
     assert parent.wait(timeout=60) != 0
+    for _ in range(100 if number == signal.SIGKILL else 0):
+        if not _is_alive(training):
+            break
+        time.sleep(0.1)
     assert not _is_alive(training)
