@@ -10,7 +10,6 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.data.folders import check_writable, lock_folder, only_writer
@@ -51,35 +50,6 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 3_000_000))
     with pytest.raises(InputError, match=r"its disk is full \(3 MB are free\)\. Make room"):
         check_writable(tmp_path)
-
-
-FORK = """
-import os, sys, time
-from scripts.data.folders import lock_folder
-lock = lock_folder(sys.argv[1], 'training')
-parent = os.getpid()
-if os.fork():
-    print('held', flush=True)
-    time.sleep(60)
-os.close(1)
-while os.getppid() == parent:
-    time.sleep(0.05)
-time.sleep(20)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_worker_that_outlives_its_killed_process_does_not_hold_its_lock(tmp_path: Path, root: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    holder = subprocess.Popen([sys.executable, "-c", FORK, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    (worker,) = psutil.Process(holder.pid).children()
-    holder.kill()
-    holder.communicate()
-    with only_writer(tmp_path, "training"):
-        assert worker.is_running()
-    worker.kill()
 
 
 def test_a_check_that_was_killed_leaves_nothing_for_long(tmp_path: Path, root: Path) -> None:
