@@ -33,7 +33,7 @@ from scripts.options.fields import (
 )
 from scripts.options.map_options import MapOptions, SamplingOptions
 
-__all__ = ["CONFIGS", "EvaluateOptions", "InferenceOptions", "options_of"]
+__all__ = ["CONFIGS", "EvaluateOptions", "HostOptions", "InferenceOptions", "options_of"]
 
 Modality = Literal["t1", "t2"]
 _Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
@@ -120,6 +120,19 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     dataset_dir: PathText = option("DATA_DIR; that of the environment or of .env by default", group=_DATA)
     checkpoint: none_or(PathText) = option("weights for all scans; the bundle's by default", group=_RUN)  # type: ignore[valid-type]
     model_dir: PathText = option("folder of the weights and thresholds", group=_RUN)
+
+
+class HostOptions(Options):
+    """What a reader changes in a host such as MONAI Label: the keys of `displayable_configs` in inference.yaml."""
+
+    modality: Literal["auto", "t1", "t2"] = option("of the scan; auto: by its name, else its header", group=_WHAT)
+    t1: none_or(Text) = option(  # type: ignore[valid-type]
+        "name of the T1-weighted scan of the same session on the host, for a T2-weighted one", group=_WHAT
+    )
+    num_samples: Whole = option("K, reconstructions of each slice", group="the map", ge=2, le=10_000)
+    threshold: Threshold = option("of the anomaly map; voxels at or above it are lesion", group="lesions")
+    force: Flag = option("go on with scans that quality control refuses", group=_BEFORE)
+    returns: Literal["lesion_mask", "anomaly_map"] = option("the volume that comes back", group=_OUT)
 
 
 class EvaluateOptions(_Limited):

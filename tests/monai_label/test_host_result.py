@@ -43,6 +43,14 @@ def test_a_host_gets_the_result_without_places_on_the_server(step, item):
     assert "/srv" not in json.dumps(told)
 
 
+def test_the_volume_that_was_asked_for_comes_back(step, item):
+    mask, wished = step(item), step({**item, "returns": "anomaly_map", "result_dtype": "uint8"})
+    assert mask["pred"] is item["lesion_mask"]
+    assert wished["pred"] is item["anomaly_map"]
+    assert wished["result_dtype"] == "float32"
+    assert [told["result"]["volume"] for told in (mask, wished)] == ["lesion_mask", "anomaly_map"]
+
+
 def test_a_scan_of_our_own_commands_is_left_as_it_is(step, item):
     del item["image_path"]
     assert step(item).keys() == item.keys()

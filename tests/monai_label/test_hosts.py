@@ -10,7 +10,6 @@ from monai.transforms import LoadImaged
 
 from scripts.data.inputs.modality import modality_of
 from scripts.errors import InputError
-from scripts.monai_label import CheckOptions
 from scripts.transforms import CarryInMetad, LoadScansd, SetModalityd, carried
 
 
@@ -39,30 +38,6 @@ def test_modality_of_the_config_goes_before_the_name():
 def test_scans_of_another_kind_are_refused_by_name():
     with pytest.raises(InputError, match="FLAIR is not supported"):
         SetModalityd(by_name=modality_of)({"image": "sub-01_FLAIR.nii.gz"})
-
-
-@pytest.mark.parametrize("threshold", [None, "", "auto", 0, 0.3, "0.3"])
-@pytest.mark.parametrize("num_samples", [2, "10"])
-def test_options_that_can_be_used_pass(num_samples, threshold):
-    assert CheckOptions(num_samples=num_samples, threshold=threshold)({"a": 1}) == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_samples": 1}, "`num_samples` must be a whole number from 2 on, got 1"),
-        ({"num_samples": "2.5"}, "`num_samples` must be a whole number from 2 on, got '2.5'"),
-        ({"num_samples": "ten"}, "`num_samples` must be a whole number from 2 on, got 'ten'"),
-        ({"num_samples": ""}, "`num_samples` must be a whole number from 2 on, got ''"),
-        ({"num_samples": 2, "threshold": -0.1}, "`threshold` must be a number from 0 on, or auto, got -0.1"),
-        ({"num_samples": 2, "threshold": "high"}, "`threshold` must be a number from 0 on, or auto, got 'high'"),
-        ({"num_samples": 2, "threshold": "nan"}, "`threshold` must be a number from 0 on, or auto, got 'nan'"),
-    ],
-)
-def test_options_that_cannot_be_used_are_refused_when_a_case_comes(options, message):
-    check = CheckOptions(**options)  # not here, where a host would hide the reason
-    with pytest.raises(InputError, match=message):
-        check({})
 
 
 def test_files_are_loaded_as_far_as_a_case_has_them(write_nifti):

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools" / "monai_label")]
+if importlib.util.find_spec("monailabel"):
+    from start import make_torchvision_usable
+
+    OPERATORS = make_torchvision_usable()
 collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*.py"]  # in no other environment
 
 REAL = {

@@ -113,7 +113,11 @@ def test_threshold_and_number_of_samples_follow_the_request(server, template, tm
         ("template_T1w", {"num_samples": 1}, ["`num_samples` must be a whole number from 2 on, got 1"]),
         ("template_T1w", {"threshold": "high"}, ["`threshold` must be a number from 0 on, or auto, got 'high'"]),
         ("template_T1w", {"modality": "pd"}, ["`modality` must be one of t1, t2, got 'pd'"]),
-        ("misnamed_T2w", QUICK, ["refused by quality control", "the contrast looks T1-weighted", "set by name in the client"]),
+        (
+            "misnamed_T2w",
+            QUICK,
+            ["refused by quality control", "the contrast looks T1-weighted", "set by name in the client"],
+        ),
     ],
 )
 def test_a_reader_is_told_what_is_wrong_and_what_to_do(client, image, params, reasons):

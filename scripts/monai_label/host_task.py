@@ -1,0 +1,132 @@
+"""MONAI Label's task for this bundle: checked requests, a T1 beside a T2, and no second run for another threshold.
+
+MONAI Label makes a task of its own for each bundle and offers no place for a bundle's. The bundle is read while that
+task is made, so that importing this package is where ours can take over.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.errors import InputError
+from scripts.monai_label.finished_scans import FinishedScans, checksum, new_entries
+from scripts.monai_label.host_request import PARTNER, check_request
+
+__all__ = ["adopt_bundle_tasks", "host_task"]
+
+_TASKS, _OURS, _MARK = "monailabel.tasks.infer.bundle", "scripts.monai_label", "adopts_brain_anomaly"
+_WEIGHTS_OPTION = "model_filename"  # MONAI Label lists all files in models/; the weights follow the modality
+_NOT_OF_MAP = ("threshold", "returns")  # options that need no run of the network
+_THRESHOLDING = "SplitOutputsd"  # the step from which on these options matter
+_Base: Any = object  # in its place comes the class that MONAI Label has
+_KEY, _FOUND, _ASKED = "finished_key", "finished_found", "finished_asked"
+
+
+def adopt_bundle_tasks() -> None:
+    """Have MONAI Label's bundle task, where it is loaded, become a `host_task` for bundles that import this package."""
+    base = getattr(sys.modules.get(_TASKS), "BundleInferTask", None)
+    if base is None or getattr(base, _MARK, False):  # our modules are loaded anew with each request
+        return
+    kind = host_task(base)
+    for name in ("info", "__call__"):
+        setattr(base, name, _adopting(base, kind, name, getattr(base, name)))
+    setattr(base, _MARK, True)
+
+
+def _adopting(base: Any, kind: Any, name: str, original: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(self) is base and _OURS in str(self.bundle_config.config.get("imports", "")):
+            self.__class__ = kind
+            return getattr(self, name)(*args, **kwargs)
+        return original(self, *args, **kwargs)
+
+    return method
+
+
+class _HostSteps(_Base):
+    """A bundle's task that checks what it is asked, and keeps the last scans up to the threshold."""
+
+    def info(self) -> dict[str, Any]:
+        """Return what clients are shown: without `model_filename`, which would do nothing."""
+        self._config.pop(_WEIGHTS_OPTION, None)
+        return super().info()
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> Any:
+        """Work on a request.
+
+        Raises:
+            InputError: if an option cannot be used, before anything reads it.
+        """
+        self._config.pop(_WEIGHTS_OPTION, None)
+        devices = self._config.get("device", [])
+        checked = check_request(request, offered=self.displayable_configs, devices=devices)
+        if checked[PARTNER]:
+            checked[PARTNER] = _path_on_host(checked[PARTNER])
+        return super().__call__(checked, callbacks)
+
+    def pre_transforms(self, data: Any = None) -> Any:
+        """Return the steps before the network; the config gets every option but the free text."""
+        return super().pre_transforms({**data, PARTNER: ""})
+
+    def run_pre_transforms(self, data: dict[str, Any], transforms: Any) -> dict[str, Any]:
+        """Return the network's input, or the finished scan where there is one."""
+        data = {name: value for name, value in data.items() if name != PARTNER or value}
+        if not isinstance(data.get("image"), str) or not data["image"]:
+            return super().run_pre_transforms(data, transforms)
+        data[_KEY] = self._key(data)
+        found = self._scans().get(data[_KEY])
+        if found is not None:
+            return {**data, **found, _FOUND: True}
+        return super().run_pre_transforms({**data, _ASKED: dict(data)}, transforms)
+
+    def run_inferer(self, data: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return `data` with the maps; those of a finished scan are there already."""
+        return data if _FOUND in data else super().run_inferer(data, *args, **kwargs)
+
+    def run_post_transforms(self, data: dict[str, Any], transforms: Any) -> dict[str, Any]:
+        """Return the result; a scan is kept as it is before its maps are thresholded."""
+        names = [type(step).__name__ for step in transforms]
+        split = names.index(_THRESHOLDING)
+        if _FOUND not in data:
+            data = super().run_post_transforms(data, transforms[:split])
+            if _KEY in data:
+                self._scans().put(data[_KEY], new_entries(data, data.pop(_ASKED)))
+        return super().run_post_transforms(data, transforms[split:])
+
+    def _key(self, data: dict[str, Any]) -> str:
+        """Return what a finished scan depends on: files, weights, and every option but those after the map."""
+        options = {name: data[name] for name in self.displayable_configs if name not in (*_NOT_OF_MAP, PARTNER)}
+        files = [Path(data[name]) for name in ("image", PARTNER) if data.get(name)]
+        weights = sorted((Path(self.bundle_path) / "models").glob("*.pt"))
+        named = (files[0].name, str(data.get("device")), sorted(options.items()))
+        return repr((*named, [checksum(file) for file in files], [checksum(file) for file in weights]))
+
+    def _scans(self) -> FinishedScans:
+        if not hasattr(self, "_finished"):
+            self._finished = FinishedScans()
+        return self._finished
+
+
+def host_task(base: Any) -> Any:
+    """Return the class of our task.
+
+    Args:
+        base: MONAI Label's `BundleInferTask`.
+    """
+    return type("HostTask", (_HostSteps, base), {})
+
+
+def _path_on_host(name: str) -> str:
+    """Return the file of a scan that the server lists.
+
+    Raises:
+        InputError: if it has none of that name.
+    """
+    from monailabel.interfaces.utils.app import app_instance  # only a server has it
+
+    path = str(app_instance().datastore().get_image_uri(name) or "")
+    if not path or not Path(path).exists():
+        raise InputError(f"`{PARTNER}`: the host has no scan of the name {name!r}", fix="Give one of its list.")
+    return path
