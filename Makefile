@@ -116,14 +116,14 @@ $(LABEL_VENV)/.ready: requirements-torch.txt requirements-monailabel-no-deps.txt
 monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the scans in STUDIES=folder
 	rm -rf $(LABEL_APPS) && mkdir -p $(LABEL_APPS)
 	$(LABEL_BIN)/python -m tools.release.package_bundle --output_dir $(LABEL_APPS)
-	PATH="$(abspath $(LABEL_BIN)):$$PATH" monailabel apps --download --name monaibundle --output $(LABEL_APPS)
+	$(LABEL_BIN)/python tools/monai_label/start.py apps --download --name monaibundle --output $(LABEL_APPS)
 	$(LABEL_BIN)/python -m zipfile -e $(LABEL_APPS)/*.zip $(LABEL_APPS)/monaibundle/model
-	PATH="$(abspath $(LABEL_BIN)):$$PATH" PYTHONPATH="$(CURDIR)/tests/monailabel/site" monailabel start_server \
+	PATH="$(abspath $(LABEL_BIN)):$$PATH" PYTHONPATH= $(LABEL_BIN)/python tools/monai_label/start.py start_server \
 	  --app $(LABEL_APPS)/monaibundle --studies $(STUDIES) --host 127.0.0.1 \
 	  --conf models brain_mri_anomaly_segmentation --conf zoo_source local --conf skip_trainers true
 
 test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes ten minutes
-	PYTHONPATH="$(CURDIR)/tests/monailabel/site:$(CURDIR)" $(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel
+	$(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel
 
 # an environment of its own with the built wheel, and one real scan from an empty folder: needs a scan and some minutes
 WHEEL_VENV ?= .venv-wheel

@@ -23,6 +23,7 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 REAL = {
     "stripped_T1w": "raw/ds002748/sub-02/anat/sub-02_T1w.nii.gz",
     "skull_T1w": "raw/mslub_longitudinal/patient04_study1_T1W.nii.gz",
+    "partner_T1w": "raw/ds000011/sub-12/anat/sub-12_T1w.nii.gz",
     "inplaneT2": "raw/ds000011/sub-12/anat/sub-12_inplaneT2.nii.gz",
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 MODEL = "brain_mri_anomaly_segmentation"
-SITE = Path(__file__).with_name("site")
+START = Path(__file__).parents[2] / "tools" / "monai_label" / "start.py"
 START_SECONDS = 300
 BIN = Path(sys.executable).parent
 
@@ -28,13 +28,22 @@ BIN = Path(sys.executable).parent
 def environment(folder: Path) -> dict[str, str]:
     """Return the variables for a process of this environment that keeps its files in `folder`."""
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
-    changed = {"PATH": path, "PYTHONPATH": str(SITE), "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")}
+    changed = {"PATH": path, "PYTHONPATH": "", "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")}
     return {**os.environ, "OMP_NUM_THREADS": "1", **changed}
 
 
 def install_app(folder: Path, package: Path) -> Path:
     """Copy the app `monaibundle` into a folder, unpack our bundle into its models, and return the bundle's folder."""
-    command = [str(BIN / "monailabel"), "apps", "--download", "--name", "monaibundle", "--output", str(folder / "apps")]
+    command = [
+        sys.executable,
+        str(START),
+        "apps",
+        "--download",
+        "--name",
+        "monaibundle",
+        "--output",
+        str(folder / "apps"),
+    ]
     subprocess.run(command, env=environment(folder), check=True, capture_output=True, timeout=300)
     models = folder / "apps" / "monaibundle" / "model"
     models.mkdir(exist_ok=True)
@@ -68,6 +77,10 @@ class LabelServer:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def network_runs(self) -> int:
+        """Return how often the server has run the network: MONAI Label logs a line each time."""
+        return self.log.read_text(errors="replace").count("Inferer:: ")
+
     def memory_mib(self) -> float:
         """Return the resident memory of the server."""
         return self.process.memory_info().rss / 2**20
@@ -78,7 +91,15 @@ def start_server(folder: Path, bundle: Path, studies: Path) -> tuple[subprocess.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(BIN / "monailabel"), "start_server", "--app", str(bundle.parent.parent), "--studies", str(studies)]
+    command = [
+        sys.executable,
+        str(START),
+        "start_server",
+        "--app",
+        str(bundle.parent.parent),
+        "--studies",
+        str(studies),
+    ]
     command += ["--conf", "models", MODEL, "--conf", "zoo_source", "local", "--conf", "skip_trainers", "true"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     log = folder / "server.log"

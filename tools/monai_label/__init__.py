@@ -1,0 +1,1 @@
+"""MONAI Label started with the bundle."""
