@@ -115,7 +115,7 @@ def host_task(base: Any) -> Any:
     Args:
         base: MONAI Label's `BundleInferTask`.
     """
-    return type("HostTask", (_HostSteps, base), {})
+    return type("HostTask", (_HostSteps, base), {"__module__": __name__})
 
 
 def _path_on_host(name: str) -> str:

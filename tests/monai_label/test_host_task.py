@@ -21,6 +21,12 @@ class SplitOutputsd:
         return {**data, "mask": data["map"] >= (data["threshold"] or 1)}
 
 
+def run(data, transforms):
+    for step in transforms:
+        data = step(data)
+    return data
+
+
 class Task:
     """As much of MONAI Label's bundle task as ours needs."""
 
@@ -44,16 +50,14 @@ class Task:
         return [lambda case: {**case, "image": torch.ones(1), "notes": {"a": []}}]
 
     def run_pre_transforms(self, data, transforms):
-        return self.run_post_transforms(data, transforms)
+        return run(data, transforms)
 
     def run_inferer(self, data):
         self.runs += 1
         return {**data, "map": torch.tensor([float(self.runs), 2.0, 3.0])}
 
     def run_post_transforms(self, data, transforms):
-        for step in transforms:
-            data = step(data)
-        return data
+        return run(data, transforms)
 
 
 @pytest.fixture
