@@ -125,7 +125,7 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
 class HostOptions(Options):
     """What a reader changes in a host such as MONAI Label: the keys of `displayable_configs` in inference.yaml."""
 
-    modality: Literal["auto", "t1", "t2"] = option("of the scan; auto: by its name, else its header", group=_WHAT)
+    modality: Literal["auto", "t1", "t2"] = option("of the scan; auto: by its name", group=_WHAT)
     t1: none_or(Text) = option(  # type: ignore[valid-type]
         "name of the T1-weighted scan of the same session on the host, for a T2-weighted one", group=_WHAT
     )
