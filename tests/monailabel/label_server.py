@@ -21,7 +21,7 @@ import psutil
 
 MODEL = "brain_mri_anomaly_segmentation"
 START = Path(__file__).parents[2] / "tools" / "monai_label" / "start.py"
-START_SECONDS = 300
+START_SECONDS = 900
 BIN = Path(sys.executable).parent
 
 
@@ -44,7 +44,7 @@ def install_app(folder: Path, package: Path) -> Path:
         "--output",
         str(folder / "apps"),
     ]
-    subprocess.run(command, env=environment(folder), check=True, capture_output=True, timeout=300)
+    subprocess.run(command, env=environment(folder), check=True, capture_output=True, timeout=1200)
     models = folder / "apps" / "monaibundle" / "model"
     models.mkdir(exist_ok=True)
     with zipfile.ZipFile(package) as archive:
