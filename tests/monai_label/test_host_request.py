@@ -17,7 +17,7 @@ CLOSED = ("modality", "num_samples", "threshold", "force", "returns", "device")
 KEPT = [
     "$__import__('pathlib').Path('TRACE').touch()",
     "$import this",
-    "@bundle_root",
+    "@imports",
     "@##bundle_root",
     "%/etc/hostname",
     "a#b",
