@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.monai_label import host_task
 from scripts.monai_label.finished_scans import FinishedScans, checksum, new_entries
-from scripts.monai_label.host_task import adopt_bundle_tasks
+from scripts.monai_label.task import adopt_bundle_tasks, host_task
 
 
 class SplitOutputsd:
@@ -160,7 +159,7 @@ def test_a_t1_that_the_host_does_not_list_is_refused(task, scan, monkeypatch, na
 def test_outside_of_a_host_nothing_happens(monkeypatch):
     monkeypatch.delitem(sys.modules, "monailabel.tasks.infer.bundle", raising=False)
     adopt_bundle_tasks()
-    assert host_task.host_task(Task).__mro__[-2] is Task
+    assert host_task(Task).__mro__[-2] is Task
 
 
 def test_the_last_scans_are_kept():

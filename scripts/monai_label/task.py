@@ -12,7 +12,7 @@ from typing import Any
 
 from scripts.errors import InputError
 from scripts.monai_label.finished_scans import FinishedScans, checksum, new_entries
-from scripts.monai_label.host_request import PARTNER, check_request
+from scripts.monai_label.request import PARTNER, check_request
 
 __all__ = ["adopt_bundle_tasks", "host_task"]
 
