@@ -1,4 +1,4 @@
-"""What a step of an engine takes from a batch, for denoising and for masking, and the loss of masking."""
+"""What a step of an engine takes from a batch, for denoising and for masking, and the losses of both."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from scripts.ops import (
 )
 from scripts.ops.checks import check_choice
 
-__all__ = ["DenoisingPrepareBatch", "MaskedPatchLoss", "MaskingPrepareBatch"]
+__all__ = ["AnomalyWeightedL1Loss", "DenoisingPrepareBatch", "MaskedPatchLoss", "MaskingPrepareBatch"]
 
 
 class DenoisingPrepareBatch(DiffusionPrepareBatch):
     """Noise slices for a network that predicts the clean slice and is conditioned on it.
 
     The batch's `image` [B, 1, H, W] in [0, 1] becomes the input in [−1, 1], to which MONAI's `DiffusionInferer` adds
-    the noise, and the condition; the target is `healthy` where the batch has it (`RandAnomalyd`), else the image. For
-    training, noise and timesteps are new in every call and follow torch's global seed; for validation, give `timestep`
+    the noise, and the condition; the target is `healthy` where the batch has it (`RandAnomalyd`), else the image. Where
+    the batch has `anomaly` [B, 1, H, W], it is the target's second channel, for `AnomalyWeightedL1Loss`. For training, noise and timesteps are new in every call and follow torch's global seed; for validation, give `timestep`
     and `seed`, and every call noises the same positions of a batch alike.
 
     Args:
@@ -109,7 +109,49 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         images, target, args, infer_kwargs = super().__call__(scaled, device, non_blocking, **kwargs)
         if "healthy" in batchdata:
             target = (batchdata["healthy"] * 2 - 1).to(device=images.device, non_blocking=non_blocking)
+        if "anomaly" in batchdata:
+            weight = batchdata["anomaly"].to(device=images.device, dtype=target.dtype, non_blocking=non_blocking)
+            target = torch.cat([target, weight], dim=1)
         return images, target, args, {**infer_kwargs, "condition": images}
+
+
+_USUAL_AREA = 100.0  # pixels; an anomaly of this size counts `anomaly_weight` times more, a smaller one more yet
+
+
+class AnomalyWeightedL1Loss(nn.Module):
+    """Mean absolute error that counts the pixels of synthetic anomalies more.
+
+    An anomaly covers few pixels of a slice, and a small one next to none: in a plain mean it pays to leave it as it
+    is. A pixel of an anomaly of A pixels (all of a slice together) weighs ``1 + anomaly_weight · sqrt(100 / A)`` here,
+    so that the share of an anomaly in the loss grows with the root of its area.
+
+    Args:
+        anomaly_weight: at least 0; 0 is the plain mean absolute error.
+
+    Raises:
+        InputError: if `anomaly_weight` is negative or not finite.
+    """
+
+    def __init__(self, anomaly_weight: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= anomaly_weight < float("inf"):
+            raise InputError(f"`anomaly_weight` must be a number from 0 on, got {anomaly_weight!r}")
+        self.anomaly_weight = float(anomaly_weight)
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            pred: predicted slices [B, 1, H, W].
+            label: the healthy slices, and, if there is a second channel, the anomalies' weight in [0, 1],
+                [B, 1 or 2, H, W].
+        """
+        error = (pred - label[:, :1]).abs()
+        if label.shape[1] == 1 or not self.anomaly_weight:
+            return error.mean()
+        anomaly = label[:, 1:]
+        area = anomaly.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
+        return (error * (1 + self.anomaly_weight * (_USUAL_AREA / area).sqrt() * anomaly)).mean()
 
 
 class MaskedPatchLoss(nn.Module):

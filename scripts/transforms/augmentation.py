@@ -36,7 +36,7 @@ class _Shape:
 def draw_anomaly(image: Image, brain_mask: Mask, rng: np.random.RandomState) -> tuple[Image, Image]:
     """Set one random anomaly into a slice.
 
-    Its outline is a smooth blob or a handful of spots, with a hard or a soft edge. Inside, the tissue is replaced by
+    Its outline is a smooth blob or a handful of spots (half of these in even tissue), with a hard or a soft edge. Inside, the tissue is replaced by
     a flat or textured intensity, made brighter or darker, blurred, exchanged for a patch from elsewhere in the slice,
     or given a core of another intensity; a halo (oedema) and a push on the tissue around (mass effect) may be added.
     Nothing here knows of a disease: the shapes and intensities are random.
@@ -51,7 +51,7 @@ def draw_anomaly(image: Image, brain_mask: Mask, rng: np.random.RandomState) -> 
         the slice was left as it was, since no visible anomaly was found.
     """
     for _ in range(_TRIES):
-        shape = _spots(brain_mask, rng) if rng.uniform() < 0.3 else _blob(brain_mask, rng)
+        shape = _spots(image, brain_mask, rng) if rng.uniform() < 0.4 else _blob(brain_mask, rng)
         changed = _painted(image, shape, rng)
         if rng.uniform() < 0.25:
             changed = _halo(changed, shape, rng)
@@ -69,6 +69,15 @@ def _centre(brain_mask: Mask, rng: np.random.RandomState) -> tuple[int, int]:
     rows, columns = np.nonzero(brain_mask)
     k = rng.randint(len(rows))
     return int(rows[k]), int(columns[k])
+
+
+def _even_tissue(image: Image, brain_mask: Mask) -> Mask:
+    """Return the half of the brain [H, W] where the intensity changes least: white matter and deep nuclei, mostly."""
+    inner = ndimage.binary_erosion(brain_mask, iterations=3)
+    if not inner.any():
+        return brain_mask
+    change = ndimage.gaussian_gradient_magnitude(image, 1.5)
+    return inner & (change <= np.median(change[inner]))
 
 
 def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.RandomState) -> Image:
@@ -102,11 +111,12 @@ def _blob(brain_mask: Mask, rng: np.random.RandomState) -> _Shape:
     return _Shape(_soften(inside, rng), np.clip(depth, 0, None))
 
 
-def _spots(brain_mask: Mask, rng: np.random.RandomState) -> _Shape:
+def _spots(image: Image, brain_mask: Mask, rng: np.random.RandomState) -> _Shape:
     depth = np.full(brain_mask.shape, np.inf)
-    for _ in range(rng.randint(2, 13)):
+    where = _even_tissue(image, brain_mask) if rng.uniform() < 0.5 else brain_mask
+    for _ in range(rng.randint(1, 13)):
         radius = float(np.exp(rng.uniform(np.log(0.8), np.log(3.5))))
-        depth = np.minimum(depth, _ellipse(brain_mask.shape, _centre(brain_mask, rng), radius, rng))
+        depth = np.minimum(depth, _ellipse(brain_mask.shape, _centre(where, rng), radius, rng))
     return _Shape(_soften((depth < 1) & brain_mask, rng), depth)
 
 
@@ -169,6 +179,7 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
     Args:
         keys: slices in [0, 1].
         healthy_key: where the unaltered slice goes, the same tensor where nothing was altered.
+        anomaly_key: where the anomalies' weight [1, H, W] in [0, 1] goes, the largest where they overlap.
         mask_key: brain mask [1, H, W] of the slice; None takes the pixels above 0.
         prob: probability of setting anything in.
         max_anomalies: largest number of anomalies in a slice, at least 1; fewer are as likely as many.
@@ -186,6 +197,7 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
         keys: KeysCollection,
         *,
         healthy_key: str = "healthy",
+        anomaly_key: str = "anomaly",
         mask_key: str | None = None,
         prob: float = 0.65,
         max_anomalies: int = 3,
@@ -196,10 +208,11 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
         if isinstance(max_anomalies, bool) or not isinstance(max_anomalies, int) or max_anomalies < 1:
             raise InputError(f"`max_anomalies` must be a whole number from 1 on, got {max_anomalies!r}")
         RandomizableTransform.__init__(self, prob)
-        self.healthy_key, self.mask_key, self.max_anomalies = healthy_key, mask_key, max_anomalies
+        self.healthy_key, self.anomaly_key, self.mask_key = healthy_key, anomaly_key, mask_key
+        self.max_anomalies = max_anomalies
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data` with the unaltered slice under `healthy_key`, and anomalies with probability `prob`."""
+        """Return `data` with the unaltered slice and the anomalies' weight, and anomalies with probability `prob`."""
         result = dict(data)
         self.randomize(None)
         for key in self.key_iterator(result):
@@ -207,11 +220,14 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
             result[self.healthy_key] = healthy
             mask = healthy if self.mask_key is None else torch.as_tensor(result[self.mask_key])
             brain = (mask[0] > 0).numpy()
+            anomaly = np.zeros(brain.shape, dtype=np.float32)
             if self._do_transform and brain.any():
                 altered = healthy[0].numpy()
                 for _ in range(self.R.randint(1, self.max_anomalies + 1)):
-                    altered, _ = draw_anomaly(altered, brain, self.R)
+                    altered, weight = draw_anomaly(altered, brain, self.R)
+                    anomaly = np.maximum(anomaly, weight.astype(np.float32))
                 result[key] = torch.from_numpy(np.ascontiguousarray(altered))[None]
+            result[self.anomaly_key] = torch.from_numpy(anomaly)[None]
         return result
 
 
