@@ -6,7 +6,7 @@ import torch
 
 from scripts.errors import InputError
 from scripts.transforms import RandAnomalyd
-from scripts.transforms.augmentation import draw_anomaly
+from scripts.transforms.augmentation import _even_tissue, draw_anomaly
 
 
 def _slice(size: int = 48) -> np.ndarray:
@@ -57,9 +57,32 @@ def test_the_transform_keeps_the_healthy_slice_and_repeats_with_its_seed() -> No
     assert first["image"].shape == data["image"].shape
 
 
+def test_the_weight_marks_all_that_was_altered_strongly() -> None:
+    image = torch.from_numpy(_slice())[None]
+    step = RandAnomalyd(keys="image", prob=1.0, max_anomalies=3).set_random_state(seed=7)
+    inside, outside = [], []
+    for _ in range(30):
+        result = step({"image": image})
+        change, weight = (result["image"] - image).abs(), result["anomaly"]
+        assert weight.shape == image.shape
+        inside.append(float(change[weight > 0.9].mean()))
+        outside.append(float(change[(weight == 0) & (image > 0)].mean()))
+    assert np.nanmean(inside) > 4 * np.nanmean(outside)
+
+
+def test_even_tissue_is_the_half_that_changes_least() -> None:
+    image = _slice(64)
+    image[20:44, 20:32] = 0.5
+    even = _even_tissue(image, image > 0)
+    assert even[26:38, 24:28].all()
+    assert even[26:38, 38:44].mean() < 0.7
+
+
 def test_with_probability_0_and_without_brain_nothing_is_altered() -> None:
     image = torch.from_numpy(_slice())[None]
-    assert torch.equal(RandAnomalyd(keys="image", prob=0.0)({"image": image})["image"], image)
+    untouched = RandAnomalyd(keys="image", prob=0.0)({"image": image})
+    assert torch.equal(untouched["image"], image)
+    assert not untouched["anomaly"].any()
     empty = torch.zeros(1, 16, 16)
     assert torch.equal(RandAnomalyd(keys="image", prob=1.0)({"image": empty})["image"], empty)
 
