@@ -29,9 +29,10 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
     """Noise slices for a network that predicts the clean slice and is conditioned on it.
 
     The batch's `image` [B, 1, H, W] in [0, 1] becomes the input in [−1, 1], to which MONAI's `DiffusionInferer` adds
-    the noise, and the condition; the target is `healthy` where the batch has it (`RandAnomalyd`), else the image. Where
-    the batch has `anomaly` [B, 1, H, W], it is the target's second channel, for `AnomalyWeightedL1Loss`. For training, noise and timesteps are new in every call and follow torch's global seed; for validation, give `timestep`
-    and `seed`, and every call noises the same positions of a batch alike.
+    the noise, and the condition; the target is `healthy` where the batch has it (`RandAnomalyd`), else the image.
+    Where the batch has `anomaly` [B, 1, H, W], it is the target's second channel, for `AnomalyWeightedL1Loss`. For
+    training, noise and timesteps are new in every call and follow torch's global seed; for validation, give
+    `timestep` and `seed`, and every call noises the same positions of a batch alike.
 
     Args:
         num_train_timesteps: timesteps are drawn from 0 to this − 1.

@@ -36,10 +36,11 @@ class _Shape:
 def draw_anomaly(image: Image, brain_mask: Mask, rng: np.random.RandomState) -> tuple[Image, Image]:
     """Set one random anomaly into a slice.
 
-    Its outline is a smooth blob or a handful of spots (half of these in even tissue), with a hard or a soft edge. Inside, the tissue is replaced by
-    a flat or textured intensity, made brighter or darker, blurred, exchanged for a patch from elsewhere in the slice,
-    or given a core of another intensity; a halo (oedema) and a push on the tissue around (mass effect) may be added.
-    Nothing here knows of a disease: the shapes and intensities are random.
+    Its outline is a smooth blob or a handful of spots (half of these in even tissue), with a hard or a soft edge.
+    Inside, the tissue is replaced by a flat or textured intensity, made brighter or darker, blurred, exchanged for
+    a patch from elsewhere in the slice, or given a core of another intensity; a halo (oedema) and a push on the
+    tissue around (mass effect) may be added. Nothing here knows of a disease: the shapes and intensities are
+    random.
 
     Args:
         image: [H, W] in [0, 1], 0 outside the brain.
