@@ -47,7 +47,7 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         frequency: first wave length of the simplex noise, pixels.
 
     Raises:
-        ValueError: if `timestep` is out of range or `noise` unknown.
+        InputError: if `timestep` is out of range or `noise` unknown.
     """
 
     def __init__(

@@ -65,10 +65,10 @@ def result_path(
         suffix: of the file, with its dot.
 
     Raises:
-        ValueError: if `name` is none of these.
+        InputError: if `name` is none of these.
     """
     if name not in _BIDS_NAMES:
-        raise ValueError(f"`name` must be one of {', '.join(_BIDS_NAMES)}, got {name!r}.")
+        raise InputError(f"`name` must be one of {', '.join(_BIDS_NAMES)}, got {name!r}.")
     folder = Path(output_dir) / item["folder"]
     space = item.get("bids_suffix")
     if space:

@@ -240,7 +240,7 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         device: where the networks run.
 
     Raises:
-        ValueError: if `method` is unknown.
+        InputError: if `method` is unknown.
         InputError: on calling, if no brain is found.
     """
 

@@ -51,7 +51,7 @@ def draw_lesion(
         The image with the lesion, and the lesion's mask (True where the darkening is over half of its depth).
 
     Raises:
-        ValueError: if the lesion misses the brain.
+        InputError: if the lesion misses the brain.
     """
     import numpy as np
     from scipy import ndimage

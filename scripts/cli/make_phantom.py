@@ -49,7 +49,7 @@ def make_phantom(
 
     Raises:
         InputError: if the folder is not empty or a data set is unknown.
-        ValueError: if a number is out of its range.
+        InputError: if a number is out of its range.
     """
     from scripts.data.phantom import PUBLISHED, write_phantom_tree
 

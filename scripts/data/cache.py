@@ -38,7 +38,7 @@ class VolumeCache(PersistentDataset):
         cache_dir: the folder; None keeps nothing.
 
     Raises:
-        ValueError: if `cache_dir` is a file.
+        InputError: if `cache_dir` is a file.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def phantom_volume(
         uint8, 0 or 1. All of the shape `shape`.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        InputError: if an argument is out of its range.
     """
     size = _check_shape(shape)
     if modality not in tuple(PhantomModality):
@@ -99,7 +99,7 @@ def phantom_affine(shape: Sequence[int] = (24, 24, 16), spacing: float | Sequenc
         4 x 4 matrix, voxel index to mm.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        InputError: if an argument is out of its range.
     """
     size = _check_shape(shape)
     steps = [*spacing] if isinstance(spacing, Sequence) else [spacing] * 3
@@ -214,7 +214,7 @@ def write_phantom_tree(
 
     Raises:
         InputError: if the folder is not empty, a record is unknown or names a modality that phantoms do not have.
-        ValueError: if a number is out of its range.
+        InputError: if a number is out of its range.
     """
     for name, number in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
         if not isinstance(number, int) or number < 1:

@@ -63,10 +63,10 @@ def draw_precision_recall(
         dpi: pixels an inch; the picture is 7 by 5 inches.
 
     Raises:
-        ValueError: when there is no curve.
+        InputError: when there is no curve.
     """
     if not curves:
-        raise ValueError("`curves` must hold at least one curve, got none")
+        raise InputError("`curves` must hold at least one curve, got none")
     figure = Figure(figsize=(7, 5), layout="constrained")
     axis = figure.subplots()
     ordered = sorted(curves.items(), key=lambda item: -item[1].auprc)

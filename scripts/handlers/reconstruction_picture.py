@@ -39,7 +39,7 @@ def draw_reconstructed(
         reconstructed: the slices with their masked pixels reconstructed, [N, H, W]; shown on the grey scale of `image`.
 
     Raises:
-        ValueError: if the three differ in shape or hold no slice.
+        InputError: if the three differ in shape or hold no slice.
     """
     slices, hidden, filled = (np.asarray(array, dtype=np.float64) for array in (image, masked, reconstructed))
     if slices.ndim != 3 or not len(slices) or not slices.shape == hidden.shape == filled.shape:
@@ -74,7 +74,7 @@ class ReconstructionPicture:
         num_slices: how many slices; fewer if the batch has fewer.
 
     Raises:
-        ValueError: if `num_slices` is below 1.
+        InputError: if `num_slices` is below 1.
     """
 
     def __init__(self, path: str | Path, loss: MaskedPatchLoss, *, num_slices: int = 6) -> None:

@@ -38,7 +38,7 @@ class EmaRamp:
         name: attribute of the trainer's state that `EMAHandler` reads.
 
     Raises:
-        ValueError: if `momentum` is not above 0 and below 1.
+        InputError: if `momentum` is not above 0 and below 1.
 
     References:
         TensorFlow's `ExponentialMovingAverage(num_updates)`: decay min(decay, (1 + n)/(10 + n)).
@@ -104,7 +104,7 @@ class GradientClip:
         max_norm: largest L2 norm over all parameters.
 
     Raises:
-        ValueError: if `max_norm` is not positive.
+        InputError: if `max_norm` is not positive.
     """
 
     def __init__(self, network: torch.nn.Module, *, max_norm: float = 1.0) -> None:
@@ -162,7 +162,7 @@ class TrainingCheckpoint:
         resume: load the file before the first epoch.
 
     Raises:
-        ValueError: if `interval` is below 1.
+        InputError: if `interval` is below 1.
         InputError: on attaching, if `resume` is set and the file is missing, damaged, does not fit, or is from a later
             epoch than the last one of this run.
 

@@ -176,7 +176,7 @@ class MahalanobisInferer(Inferer):
         **options: instead of these two, or over them, their fields, or those of `ReconstructionSampler`.
 
     Raises:
-        ValueError: if an option or output is unknown or out of range.
+        InputError: if an option or output is unknown or out of range.
 
     References:
         Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
@@ -226,7 +226,7 @@ class MahalanobisInferer(Inferer):
             `Invertd` can take the maps back to the scan's grid.
 
         Raises:
-            ValueError: if shapes do not agree, or a batch carries several modalities.
+            InputError: if shapes do not agree, or a batch carries several modalities.
             InputError: if the input is not finite or the mask of a volume is empty; before any volume is reconstructed.
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:

@@ -38,7 +38,7 @@ class ReconstructionSampler:
         progress: show a progress bar, on a terminal only.
 
     Raises:
-        ValueError: if `num_samples`, `timestep`, `noise`, `noise_options` or `memory_budget_mb` is out of range.
+        InputError: if `num_samples`, `timestep`, `noise`, `noise_options` or `memory_budget_mb` is out of range.
     """
 
     scheduler: Scheduler

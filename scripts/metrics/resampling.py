@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from scripts.errors import InputError
+
 __all__ = ["Interval", "PermutationResult", "bootstrap_interval", "permutation_test"]
 
 
@@ -49,13 +51,13 @@ def bootstrap_interval(values: ArrayLike, *, num_rounds: int = 10_000, level: fl
         The interval; (NaN, NaN) with fewer than two values.
 
     Raises:
-        ValueError: when `values` is not one-dimensional, `level` is out of range or `num_rounds` is below 1.
+        InputError: when `values` is not one-dimensional, `level` is out of range or `num_rounds` is below 1.
 
     References:
         Efron, Tibshirani 1993, An Introduction to the Bootstrap, doi:10.1201/9780429246593, chapter 13.
     """
     if not 0 < level < 1:
-        raise ValueError(f"`level` must be in (0, 1), got {level}")
+        raise InputError(f"`level` must be in (0, 1), got {level}")
     _check_rounds(num_rounds)
     known = _vector(values, "values")
     known = known[~np.isnan(known)]
@@ -89,12 +91,12 @@ def permutation_test(a: ArrayLike, b: ArrayLike, *, num_rounds: int = 10_000, se
         The result over the pairs in which neither number is NaN; the p-value of fewer than two pairs is NaN.
 
     Raises:
-        ValueError: when the inputs are not vectors of one length or `num_rounds` is below 1.
+        InputError: when the inputs are not vectors of one length or `num_rounds` is below 1.
     """
     _check_rounds(num_rounds)
     first, second = _vector(a, "a"), _vector(b, "b")
     if first.shape != second.shape:
-        raise ValueError(f"`a` and `b` must have one number per case each, got {first.size} and {second.size}")
+        raise InputError(f"`a` and `b` must have one number per case each, got {first.size} and {second.size}")
     used = ~(np.isnan(first) | np.isnan(second))
     difference = first[used] - second[used]
     if used.sum() < 2:  # one pair has two patterns that differ by their sign alone: no test
@@ -115,11 +117,11 @@ def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return `values` as a float64 vector."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
-        raise ValueError(f"`{name}` must have one axis, got shape {array.shape}")
+        raise InputError(f"`{name}` must have one axis, got shape {array.shape}")
     return array
 
 
 def _check_rounds(num_rounds: int) -> None:
     """Refuse a number of rounds below one."""
     if num_rounds < 1:
-        raise ValueError(f"`num_rounds` must be at least 1, got {num_rounds}")
+        raise InputError(f"`num_rounds` must be at least 1, got {num_rounds}")

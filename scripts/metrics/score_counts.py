@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from scripts.errors import InputError
 from scripts.metrics.arrays import checked_mask, checked_pair, checked_scores
 
 __all__ = [
@@ -57,7 +58,7 @@ class ScoreCounts:
                 rounding down never carries a score across it.
 
         Raises:
-            ValueError: when shapes differ, a score is not finite, the target is not binary or `mantissa_bits` is not
+            InputError: when shapes differ, a score is not finite, the target is not binary or `mantissa_bits` is not
                 in 0..23.
         """
         flat = checked_scores(scores).ravel()
@@ -130,7 +131,7 @@ def _merge(
 def _rounded_down(scores: NDArray[np.floating], mantissa_bits: int) -> NDArray[np.float32]:
     """Round scores towards minus infinity to float32 numbers of `mantissa_bits` bits of mantissa."""
     if not 0 <= mantissa_bits <= _FLOAT32_MANTISSA_BITS:
-        raise ValueError(f"`mantissa_bits` must be in 0..{_FLOAT32_MANTISSA_BITS}, got {mantissa_bits}")
+        raise InputError(f"`mantissa_bits` must be in 0..{_FLOAT32_MANTISSA_BITS}, got {mantissa_bits}")
     single = checked_scores(scores.astype(np.float32), name="scores as float32")
     dropped = np.uint32((1 << (_FLOAT32_MANTISSA_BITS - mantissa_bits)) - 1)
     # Clearing bits rounds towards zero; a negative number is first carried up to its next coarser magnitude.
@@ -155,7 +156,7 @@ def compact_counts(scores: ArrayLike, target: ArrayLike) -> ScoreCounts:
         Counts at the L distinct lesion scores, and at no more than L + 1 places between, below and above them.
 
     Raises:
-        ValueError: when shapes differ, a score is not finite or the target is not binary.
+        InputError: when shapes differ, a score is not finite or the target is not binary.
     """
     flat, lesion = checked_pair(scores, target)
     positives = lesion_counts(flat[lesion])
@@ -180,7 +181,7 @@ def count_around(positives: ScoreCounts, scores: ArrayLike) -> NDArray[np.int64]
         on to those above the highest. The arrays of several cases can be added up.
 
     Raises:
-        ValueError: when a score is not finite.
+        InputError: when a score is not finite.
     """
     flat = checked_scores(scores).ravel()
     values = positives.values
@@ -207,11 +208,11 @@ def counts_from_around(positives: ScoreCounts, around: NDArray[np.int64]) -> Sco
         around: [2 L + 1] of `count_around` for the same lesion voxels.
 
     Raises:
-        ValueError: when `around` has another length.
+        InputError: when `around` has another length.
     """
     values = positives.values
     if around.shape != (2 * len(values) + 1,):
-        raise ValueError(f"`around` must have shape ({2 * len(values) + 1},), got {around.shape}")
+        raise InputError(f"`around` must have shape ({2 * len(values) + 1},), got {around.shape}")
     if not len(values):
         # Without a lesion score there is no order to keep.
         total = int(around[0])
@@ -246,7 +247,7 @@ def voxel_scores(scores: ArrayLike, target: ArrayLike) -> VoxelScores:
         Both areas. Without a lesion voxel both are NaN; without any other voxel AUPRC is 1 and AUROC is NaN.
 
     Raises:
-        ValueError: when shapes differ, a score is not finite or the target is not binary.
+        InputError: when shapes differ, a score is not finite or the target is not binary.
 
     Examples:
         >>> voxel_scores([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1]).auprc
@@ -276,10 +277,10 @@ def pooled_precision_recall(
         (recall [N] ascending, precision [N]), float64 in [0, 1]; both empty when there is no lesion voxel.
 
     Raises:
-        ValueError: when `num_points` is below 2.
+        InputError: when `num_points` is below 2.
     """
     if num_points < 2:
-        raise ValueError(f"`num_points` must be at least 2, got {num_points}")
+        raise InputError(f"`num_points` must be at least 2, got {num_points}")
     if counts.num_positives == 0:
         return np.empty(0), np.empty(0)
     target, scores, weights = _weighted_samples(counts)
@@ -334,12 +335,12 @@ def slice_scores(scores: ArrayLike, target: ArrayLike, *, brain_mask: ArrayLike)
         brain_mask: [H, W, D], 1 inside the brain and 0 elsewhere.
 
     Raises:
-        ValueError: when shapes differ or are not three-dimensional, a score is not finite or a mask is not binary.
+        InputError: when shapes differ or are not three-dimensional, a score is not finite or a mask is not binary.
     """
     volume, lesion = checked_scores(scores), checked_mask(target)
     brain = checked_mask(brain_mask, name="brain_mask")
     if not (volume.shape == lesion.shape == brain.shape and volume.ndim == 3):
-        raise ValueError(
+        raise InputError(
             "`scores`, `target` and `brain_mask` must have the same shape [H, W, D], got "
             f"{volume.shape}, {lesion.shape} and {brain.shape}"
         )

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.measure import label as connected_components
 from skimage.morphology import area_opening
 
+from scripts.errors import InputError
 from scripts.metrics.arrays import checked_mask, checked_scores
 
 __all__ = [
@@ -56,11 +57,11 @@ def lesion_scores(prediction: ArrayLike, target: ArrayLike) -> LesionScores:
         target: same shape, 0 or 1.
 
     Raises:
-        ValueError: when the shapes differ or a value is not 0 or 1.
+        InputError: when the shapes differ or a value is not 0 or 1.
     """
     predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
     if predicted.shape != lesion.shape:
-        raise ValueError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
+        raise InputError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
     num_lesions, num_detected = _components_meeting(lesion, predicted)
     num_predicted, num_confirmed = _components_meeting(predicted, lesion)
     sensitivity = num_detected / num_lesions if num_lesions else math.nan
@@ -107,7 +108,7 @@ def find_lesions(target: ArrayLike, *, spacing_mm: Sequence[float]) -> Lesions:
         spacing_mm: voxel edges along H, W, D in mm.
 
     Raises:
-        ValueError: when a value is not 0 or 1.
+        InputError: when a value is not 0 or 1.
     """
     mask = checked_mask(target)
     labels = connected_components(mask, connectivity=mask.ndim)
@@ -142,11 +143,11 @@ def lesion_recall(lesions: Lesions, prediction: ArrayLike) -> NDArray[np.float64
     """Return the share of each lesion's voxels that is predicted, float64 [L] in [0, 1]; above 0 it is found.
 
     Raises:
-        ValueError: when the prediction has another shape than the lesions, or a value is not 0 or 1.
+        InputError: when the prediction has another shape than the lesions, or a value is not 0 or 1.
     """
     predicted = checked_mask(prediction, name="prediction")
     if predicted.shape != lesions.labels.shape:
-        raise ValueError(f"`prediction` must have the lesions' shape {lesions.labels.shape}, got {predicted.shape}")
+        raise InputError(f"`prediction` must have the lesions' shape {lesions.labels.shape}, got {predicted.shape}")
     length = len(lesions.volume_ml) + 1
     hit = np.bincount(lesions.labels[predicted], minlength=length)[1:]
     return hit / np.bincount(lesions.labels.ravel(), minlength=length)[1:]
@@ -156,11 +157,11 @@ def size_bins(edges_ml: Sequence[float]) -> list[SizeBin]:
     """Return the bins between 0, the edges and infinity.
 
     Raises:
-        ValueError: when the edges are not positive and rising.
+        InputError: when the edges are not positive and rising.
     """
     edges = [0.0, *(float(edge) for edge in edges_ml), math.inf]
     if any(low >= high for low, high in pairwise(edges)):
-        raise ValueError(f"the edges of volume bins must be positive and rising, got {list(edges_ml)}")
+        raise InputError(f"the edges of volume bins must be positive and rising, got {list(edges_ml)}")
     return [SizeBin(low, high) for low, high in pairwise(edges)]
 
 
@@ -188,14 +189,14 @@ def panoptic_scores(prediction: ArrayLike, target: ArrayLike) -> PanopticScores:
         target: same shape, 0 or 1.
 
     Raises:
-        ValueError: when the shapes differ or a value is not 0 or 1.
+        InputError: when the shapes differ or a value is not 0 or 1.
 
     References:
         Kirillov et al., CVPR 2019, Panoptic Segmentation, doi:10.1109/CVPR.2019.00963.
     """
     predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
     if predicted.shape != lesion.shape:
-        raise ValueError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
+        raise InputError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
     lesions, num_lesions = connected_components(lesion, connectivity=lesion.ndim, return_num=True)
     components, num_components = connected_components(predicted, connectivity=predicted.ndim, return_num=True)
     if not num_lesions:
@@ -262,7 +263,7 @@ def segmentation_scores(
         The metrics; `SegmentationScores` says which are NaN when a mask is empty.
 
     Raises:
-        ValueError: when the shapes differ, are not three-dimensional, a value is not 0 or 1 or a spacing is not
+        InputError: when the shapes differ, are not three-dimensional, a value is not 0 or 1 or a spacing is not
             positive.
 
     References:
@@ -293,11 +294,11 @@ def segmentation_scores(
 def _check_geometry(predicted: NDArray, lesion: NDArray, spacing_mm: Sequence[float]) -> None:
     """Refuse masks of different or wrong shape and impossible spacings."""
     if predicted.shape != lesion.shape or predicted.ndim != 3:
-        raise ValueError(
+        raise InputError(
             f"`prediction` and `target` must have the same shape [H, W, D], got {predicted.shape} and {lesion.shape}"
         )
     if len(spacing_mm) != 3 or not all(edge > 0 for edge in spacing_mm):
-        raise ValueError(f"`spacing_mm` must be three positive lengths, got {tuple(spacing_mm)}")
+        raise InputError(f"`spacing_mm` must be three positive lengths, got {tuple(spacing_mm)}")
 
 
 def _hausdorff_mm(
@@ -345,13 +346,13 @@ def reconstruction_error(
         brain_mask: same shape, 1 inside the brain and 0 elsewhere.
 
     Raises:
-        ValueError: when shapes differ, a value is not finite or a mask is not binary.
+        InputError: when shapes differ, a value is not finite or a mask is not binary.
     """
     scan, reconstructed = checked_scores(image, name="image"), checked_scores(reconstruction, name="reconstruction")
     lesion, brain = checked_mask(target), checked_mask(brain_mask, name="brain_mask")
     shapes = [scan.shape, reconstructed.shape, lesion.shape, brain.shape]
     if len(set(shapes)) > 1:
-        raise ValueError(f"`image`, `reconstruction`, `target` and `brain_mask` must have the same shape, got {shapes}")
+        raise InputError(f"`image`, `reconstruction`, `target` and `brain_mask` must have the same shape, got {shapes}")
     error = np.abs(scan.astype(np.float64) - reconstructed)
     healthy, anomalous = error[brain & ~lesion], error[brain & lesion]
     return ReconstructionError(_mean(healthy), _mean(anomalous), _mean(healthy**2), _mean(anomalous**2))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scripts.errors import InputError
 from scripts.metrics.arrays import checked_pair, checked_scores
 from scripts.metrics.score_counts import ScoreCounts
 
@@ -41,7 +42,7 @@ def best_dice(scores: ArrayLike, target: ArrayLike) -> DicePoint:
         The best Dice and its threshold, which is one of the scores; (NaN, NaN) when there is no lesion voxel.
 
     Raises:
-        ValueError: when shapes differ, a score is not finite or the target is not binary.
+        InputError: when shapes differ, a score is not finite or the target is not binary.
 
     Examples:
         >>> best_dice([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1])
@@ -77,10 +78,10 @@ def greedy_dice(scores: ArrayLike, target: ArrayLike, *, num_steps: int = 10) ->
         The best Dice seen and its threshold; (NaN, NaN) when there is no lesion voxel.
 
     Raises:
-        ValueError: when shapes differ, a score is not finite, the target is not binary or `num_steps` is below 1.
+        InputError: when shapes differ, a score is not finite, the target is not binary or `num_steps` is below 1.
     """
     if num_steps < 1:
-        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}")
+        raise InputError(f"`num_steps` must be at least 1, got {num_steps}")
     flat, lesion = checked_pair(scores, target)
     if not lesion.any():
         return DicePoint(math.nan, math.nan)
@@ -113,10 +114,10 @@ def healthy_threshold(scores_list: Sequence[ArrayLike], rate: float) -> float:
         score is too common (ties), the next float32 above it, where nothing is predicted.
 
     Raises:
-        ValueError: when there is no voxel, a score is not finite or the rate is out of range.
+        InputError: when there is no voxel, a score is not finite or the rate is out of range.
     """
     if not len(scores_list):
-        raise ValueError("`scores_list` must hold at least one volume, got none")
+        raise InputError("`scores_list` must hold at least one volume, got none")
     return threshold_at_rate(ScoreCounts.count(np.concatenate([checked_scores(s).ravel() for s in scores_list])), rate)
 
 
@@ -124,13 +125,13 @@ def threshold_at_rate(counts: ScoreCounts, rate: float) -> float:
     """Find the lowest threshold of `counts.values` reached by at most the share `rate` of the non-lesion voxels.
 
     Raises:
-        ValueError: when there is no non-lesion voxel or the rate is not in (0, 1).
+        InputError: when there is no non-lesion voxel or the rate is not in (0, 1).
     """
     if not 0 < rate < 1:
-        raise ValueError(f"`rate` must be in (0, 1), got {rate}")
+        raise InputError(f"`rate` must be in (0, 1), got {rate}")
     total = int(counts.negatives.sum())
     if total == 0:
-        raise ValueError("`counts` must hold at least one healthy voxel, got none")
+        raise InputError("`counts` must hold at least one healthy voxel, got none")
     reached = counts.negatives[::-1].cumsum()[::-1] / total
     allowed = np.flatnonzero(reached <= rate)
     if len(allowed):
@@ -153,12 +154,12 @@ def threshold_at_volume(
         The lowest of the scans' values at which both hold; the next float32 above the highest where none is enough.
 
     Raises:
-        ValueError: when there is no scan or a limit is not positive.
+        InputError: when there is no scan or a limit is not positive.
     """
     if not counts:
-        raise ValueError("`counts` must hold at least one scan, got none")
+        raise InputError("`counts` must hold at least one scan, got none")
     if not 0 < median <= p95:
-        raise ValueError(f"`median` and `p95` must be 0 < median <= p95, got {median} and {p95}")
+        raise InputError(f"`median` and `p95` must be 0 < median <= p95, got {median} and {p95}")
     totals = [np.append((c.positives + c.negatives)[::-1].cumsum()[::-1], 0) for c in counts]
 
     def marked(threshold: float) -> bool:
@@ -192,7 +193,7 @@ def conformal_p_value(score: float, healthy_scores: Sequence[float]) -> float:
         A number in (0, 1].
 
     Raises:
-        ValueError: when there is no healthy score or a score is not finite.
+        InputError: when there is no healthy score or a score is not finite.
 
     References:
         Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, doi:10.1007/b106715, section 2.2.
@@ -202,9 +203,9 @@ def conformal_p_value(score: float, healthy_scores: Sequence[float]) -> float:
         0.25
     """
     if not len(healthy_scores):
-        raise ValueError("`healthy_scores` must hold at least one score, got none")
+        raise InputError("`healthy_scores` must hold at least one score, got none")
     if not all(math.isfinite(value) for value in (score, *healthy_scores)):
-        raise ValueError("scores must be finite, got NaN or an infinity")
+        raise InputError("scores must be finite, got NaN or an infinity")
     return (1 + sum(value >= score for value in healthy_scores)) / (len(healthy_scores) + 1)
 
 
@@ -222,8 +223,8 @@ def largest_p_value(score: float, groups: Mapping[str, Sequence[float]]) -> floa
         A number in (0, 1]; not below 1 / (n + 1) of the smallest group.
 
     Raises:
-        ValueError: when there is no group, or as `conformal_p_value`.
+        InputError: when there is no group, or as `conformal_p_value`.
     """
     if not groups:
-        raise ValueError("`groups` must hold at least one group of healthy scores, got none")
+        raise InputError("`groups` must hold at least one group of healthy scores, got none")
     return max(conformal_p_value(score, scores) for scores in groups.values())

@@ -60,7 +60,7 @@ def apply_film(unet: nn.Module) -> int:
     """Replace every residual block of `unet` by a `FilmResnetBlock`, in place, and return how many there were.
 
     Raises:
-        ValueError: if `unet` holds no residual block of a known kind.
+        InputError: if `unet` holds no residual block of a known kind.
     """
     places = [
         (parent, name, child)
@@ -102,7 +102,7 @@ class ConditionedUNet(nn.Module):
             CPU too; None computes in the weights' own type.
 
     Raises:
-        ValueError: if `conditioning` is unknown, or does not fit `unet` or `encoder`.
+        InputError: if `conditioning` is unknown, or does not fit `unet` or `encoder`.
 
     References:
         Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
@@ -171,7 +171,7 @@ class ConditionedUNet(nn.Module):
             The predicted clean slices [B, 1, H, W] in the type of `x`.
 
         Raises:
-            ValueError: if the network is conditioned and `context` is None.
+            InputError: if the network is conditioned and `context` is None.
         """
         with self._autocast(x.device):
             return self.unet(x, timesteps, **self._condition(context, x.dtype)).to(x.dtype)

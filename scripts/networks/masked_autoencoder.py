@@ -42,7 +42,7 @@ class SparseEncoder(nn.Module):
         patch_size: side of a patch in pixels, the last of `strides`.
 
     Raises:
-        ValueError: if `encoder` is no 2D ResNet with batch norm, or its maps do not fit patches.
+        InputError: if `encoder` is no 2D ResNet with batch norm, or its maps do not fit patches.
 
     References:
         Tian et al., Designing BERT for Convolutional Networks, ICLR 2023, arXiv:2301.03580, section 3.1.
@@ -183,7 +183,7 @@ class HierarchicalDecoder(nn.Module):
         width: channels at the deepest level; None takes those of the deepest map, at most 512.
 
     Raises:
-        ValueError: if `width` is below 1 or the levels do not agree.
+        InputError: if `width` is below 1 or the levels do not agree.
 
     References:
         Tian et al., ICLR 2023, arXiv:2301.03580, section 3.2.
@@ -246,7 +246,7 @@ class MaskedAutoencoder(nn.Module):
         patch_size: side of a patch in pixels, the encoder's total stride.
 
     Raises:
-        ValueError: as `SparseEncoder` and `HierarchicalDecoder`.
+        InputError: as `SparseEncoder` and `HierarchicalDecoder`.
 
     References:
         Tian et al., Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling, ICLR 2023,
@@ -274,7 +274,7 @@ class MaskedAutoencoder(nn.Module):
 
         Raises:
             InputError: if H or W is not a multiple of `patch_size`.
-            ValueError: if the mask has another shape.
+            InputError: if the mask has another shape.
         """
         expected = (x.shape[0], *patch_grid(x.shape[-2:], self.patch_size))
         if tuple(visible.shape) != expected:

@@ -244,7 +244,7 @@ def chosen_ranges(bounds: Mapping[str, Range] | None) -> dict[str, Range]:
         bounds: ranges that replace those of `BOUNDS`; None for an open end.
 
     Raises:
-        ValueError: if a name is unknown or a range is not two numbers or None, the first the smaller.
+        InputError: if a name is unknown or a range is not two numbers or None, the first the smaller.
     """
     ranges = {name: bound.refuse for name, bound in BOUNDS.items()}
     for name, pair in (bounds or {}).items():

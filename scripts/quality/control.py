@@ -81,7 +81,7 @@ class QualityControld(MapTransform, InvertibleTransform):
         allow_missing_keys: whether the image may be absent.
 
     Raises:
-        ValueError: if `bounds` has an unknown name or no range.
+        InputError: if `bounds` has an unknown name or no range.
         TypeError: on calling, if the image carries no affine.
         ScanRefused: on calling, if a check refuses the scan and `force` is off.
     """

@@ -61,7 +61,7 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if `mode` is unknown or `max_shift_mm` negative.
+        InputError: if `mode` is unknown or `max_shift_mm` negative.
         TypeError: on calling, if the image carries no affine.
         InputError: on calling, if the scan cannot be aligned.
     """

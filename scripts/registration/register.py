@@ -216,11 +216,11 @@ def to_sitk(volume: NDArray, affine: NDArray) -> sitk.Image:
         affine: voxel to world, mm, with a diagonal of positive spacings: ITK's images cannot be sheared.
 
     Raises:
-        ValueError: if the grid is not axis-aligned.
+        InputError: if the grid is not axis-aligned.
     """
     spacing = np.diagonal(affine)[:3]
     if not np.array_equal(affine[:3, :3], np.diag(spacing)) or spacing.min() <= 0:
-        raise ValueError(f"`affine` must be axis-aligned with positive spacings, got {np.round(affine, 3).tolist()}.")
+        raise InputError(f"`affine` must be axis-aligned with positive spacings, got {np.round(affine, 3).tolist()}.")
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.T))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())

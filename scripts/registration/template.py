@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import affine_transform, distance_transform_edt, label
 from scipy.spatial import cKDTree
 
+from scripts.errors import InputError
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine
 
 __all__ = [
@@ -161,7 +162,7 @@ def anatomy_at(points_mm: ArrayLike) -> Anatomy:
         points_mm: [N, 3], MNI152, RAS, mm.
 
     Raises:
-        ValueError: if the points have another shape, or one is not finite.
+        InputError: if the points have another shape, or one is not finite.
 
     References:
         Tissues and brain: ICBM 2009a nonlinear symmetric, as nilearn ships it. Fonov et al., NeuroImage 2011,
@@ -169,7 +170,7 @@ def anatomy_at(points_mm: ArrayLike) -> Anatomy:
     """
     points = np.asarray(points_mm, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
-        raise ValueError(f"`points_mm` must be finite with shape [N, 3], got {points.shape}")
+        raise InputError(f"`points_mm` must be finite with shape [N, 3], got {points.shape}")
     maps, marks = _maps(), _landmarks()
     voxels = np.rint((points - maps.origin) / TEMPLATE_SPACING_MM).astype(int)
     inside = tuple(voxels.clip(0, np.array(maps.tissue.shape) - 1).T)
@@ -193,11 +194,11 @@ def place_of_region(points_mm: ArrayLike) -> dict[str, Any]:
         of this as one phrase.
 
     Raises:
-        ValueError: if there is no point, or a wrong one.
+        InputError: if there is no point, or a wrong one.
     """
     points = np.asarray(points_mm, dtype=np.float64)
     if not points.size:
-        raise ValueError("`points_mm` must hold at least one point, got none")
+        raise InputError("`points_mm` must hold at least one point, got none")
     found = anatomy_at(points)
     side = _side(points[:, 0])
     lobe, share = _most(found.lobe)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.transform import resize
 
+from scripts.errors import InputError
+
 __all__ = [
     "BACKGROUND", "BRAIN", "LABEL", "MAP", "MASKS", "REGION", "TEXT", "DisplayVolumes", "SlicePicture",
     "choose_slices", "display_nifti", "display_volumes", "radiological_slice", "to_ras",
@@ -68,10 +70,10 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
         At most `num_slices` positions, from the top of the head down; the middle slice when all are empty.
 
     Raises:
-        ValueError: when `num_slices` is below 1.
+        InputError: when `num_slices` is below 1.
     """
     if num_slices < 1:
-        raise ValueError(f"`num_slices` must be at least 1, got {num_slices}")
+        raise InputError(f"`num_slices` must be at least 1, got {num_slices}")
     weights = np.asarray(weight, dtype=np.float64)
     filled = np.flatnonzero(weights > 0)
     if not len(filled):
@@ -201,7 +203,7 @@ def display_volumes(
         max_voxels: the finest axes are made coarser still until the copies have no more voxels than this.
 
     Raises:
-        ValueError: when `image` is missing or the volumes have not all its shape [H, W, D].
+        InputError: when `image` is missing or the volumes have not all its shape [H, W, D].
     """
     arrays = {name: np.asarray(volume) for name, volume in volumes.items()}
     _check(arrays)
@@ -227,10 +229,10 @@ def display_nifti(
         label: whether the values are labels 0 to 255, written as they are and marked as labels in the header.
 
     Raises:
-        ValueError: when `high` is not above `low`.
+        InputError: when `high` is not above `low`.
     """
     if not high > low:
-        raise ValueError(f"`high` must be above `low` ({low:g}), got {high:g}")
+        raise InputError(f"`high` must be above `low` ({low:g}), got {high:g}")
     slope, intercept = (1.0, 0.0) if label else ((high - low) / 255, low)
     levels = np.rint((np.asarray(volume, dtype=np.float64) - intercept) / slope).clip(0, 255).astype(np.uint8)
     matrix = np.asarray(affine, dtype=np.float64)
@@ -247,13 +249,13 @@ def display_nifti(
 def _check(arrays: Mapping[str, NDArray]) -> None:
     """Refuse volumes that are not on one grid."""
     if "image" not in arrays:
-        raise ValueError(f"`volumes` must hold `image`, got {sorted(arrays)}")
+        raise InputError(f"`volumes` must hold `image`, got {sorted(arrays)}")
     shape = arrays["image"].shape
     if len(shape) != 3:
-        raise ValueError(f"`image` must have shape [H, W, D], got {shape}")
+        raise InputError(f"`image` must have shape [H, W, D], got {shape}")
     for name, array in arrays.items():
         if array.shape != shape:
-            raise ValueError(f"`{name}` must have the image's shape {shape}, got {array.shape}")
+            raise InputError(f"`{name}` must have the image's shape {shape}, got {array.shape}")
 
 
 def _cropped(

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import map_coordinates
 
+from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.report.display import (
     BACKGROUND,
@@ -95,7 +96,7 @@ def draw_panel(
         dpi: pixels an inch; a slice is 2.6 inches wide.
 
     Raises:
-        ValueError: when the volumes have not all the image's shape [H, W, D].
+        InputError: when the volumes have not all the image's shape [H, W, D].
     """
     scan = np.asarray(image)
     brain = np.asarray(brain_mask) > 0 if brain_mask is not None else scan > 0
@@ -202,10 +203,10 @@ def _legend(figure: Figure, volumes: _Volumes) -> None:
 def _check_shapes(image: NDArray, **others: ArrayLike | None) -> None:
     """Refuse volumes that are not on the image's grid."""
     if image.ndim != 3:
-        raise ValueError(f"`image` must have shape [H, W, D], got {image.shape}")
+        raise InputError(f"`image` must have shape [H, W, D], got {image.shape}")
     for name, volume in others.items():
         if volume is not None and np.shape(volume) != image.shape:
-            raise ValueError(f"`{name}` must have the image's shape {image.shape}, got {np.shape(volume)}")
+            raise InputError(f"`{name}` must have the image's shape {image.shape}, got {np.shape(volume)}")
 
 
 def _ras_spacing(spacing_mm: Sequence[float], affine: ArrayLike | None) -> list[float]:
@@ -300,12 +301,12 @@ def draw_quality_picture(
         dpi: pixels an inch; a cut is 3 inches wide.
 
     Raises:
-        ValueError: when the mask has not the image's shape [H, W, D], or of `template` and `template_affine` only one
+        InputError: when the mask has not the image's shape [H, W, D], or of `template` and `template_affine` only one
             is given.
     """
     scan = _checked_scan(np.asarray(image), np.asarray(brain_mask) > 0, affine)
     if (template is None) != (template_affine is None):
-        raise ValueError("`template` and `template_affine` must be given both or not at all")
+        raise InputError("`template` and `template_affine` must be given both or not at all")
     rows = [scan.image]
     if template is not None and template_affine is not None:
         rows.append(_template_on(scan, np.asarray(template), np.asarray(template_affine)))
@@ -334,9 +335,9 @@ def draw_quality_picture(
 
 def _checked_scan(image: NDArray, mask: NDArray[np.bool_], affine: ArrayLike | None) -> _Scan:
     if image.ndim != 3:
-        raise ValueError(f"`image` must have shape [H, W, D], got {image.shape}")
+        raise InputError(f"`image` must have shape [H, W, D], got {image.shape}")
     if mask.shape != image.shape:
-        raise ValueError(f"`brain_mask` must have the image's shape {image.shape}, got {mask.shape}")
+        raise InputError(f"`brain_mask` must have the image's shape {image.shape}, got {mask.shape}")
     matrix = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
     turned = matrix @ nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(matrix), image.shape)
     upright = np.nan_to_num(to_ras(image, matrix).astype(np.float32), posinf=0, neginf=0)

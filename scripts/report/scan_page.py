@@ -19,6 +19,7 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from scripts.errors import InputError
 from scripts.report.display import (
     BACKGROUND,
     MAP,
@@ -286,10 +287,10 @@ def write_scan_page(
             scale, on which 0 and 1 are the 1st and 99th percentile of the input's brain.
 
     Raises:
-        ValueError: when there are volumes but no affine, or volumes that do not fit each other.
+        InputError: when there are volumes but no affine, or volumes that do not fit each other.
     """
     if volumes is not None and affine is None:
-        raise ValueError("`affine` must be given with `volumes`, got None")
+        raise InputError("`affine` must be given with `volumes`, got None")
     has_map = bool(volumes) and "anomaly_map" in (volumes or {})
     picture = _png_bytes(quality_picture)
     context = {

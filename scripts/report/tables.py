@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.errors import InputError
 from scripts.files import replacing
 
 __all__ = [
@@ -66,11 +67,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     """Return a Markdown table, columns padded to one width so that it also reads well as plain text.
 
     Raises:
-        ValueError: when a row has not as many cells as the header.
+        InputError: when a row has not as many cells as the header.
     """
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
     if any(len(row) != len(header) for row in cells):
-        raise ValueError(f"`rows` must have {len(header)} cells each, got {sorted({len(row) for row in cells})}")
+        raise InputError(f"`rows` must have {len(header)} cells each, got {sorted({len(row) for row in cells})}")
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(header))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
@@ -164,12 +165,12 @@ def latex_table(
         caption: a sentence under the table.
 
     Raises:
-        ValueError: when rows, groups and header have not the same number of columns.
+        InputError: when rows, groups and header have not the same number of columns.
     """
     width = len(header) - 1
     lengths = {len(cells) for cells in rows.values()} | {sum(number for _, number in groups)}
     if lengths != {width}:
-        raise ValueError(f"rows and `groups` must have {width} columns, got {sorted(lengths)}")
+        raise InputError(f"rows and `groups` must have {width} columns, got {sorted(lengths)}")
     above, rules, start = [""], [], 2
     for name, number in groups:
         above.append(rf"\multicolumn{{{number}}}{{c}}{{{latex_text(name)}}}")
@@ -286,10 +287,10 @@ def average_tables(tables: Sequence[PaperTable]) -> PaperTable:
         A cell wherever any table has one; its `n` says how many do.
 
     Raises:
-        ValueError: when there is no table, or their Dice have different thresholds.
+        InputError: when there is no table, or their Dice have different thresholds.
     """
     if len({table.dice for table in tables}) != 1:
-        raise ValueError(f"`tables` must have one kind of Dice, got {sorted({table.dice for table in tables})}")
+        raise InputError(f"`tables` must have one kind of Dice, got {sorted({table.dice for table in tables})}")
     rows: dict[str, dict[tuple[str, str], Cell]] = {}
     for row in dict.fromkeys(row for table in tables for row in table.rows):
         own = [table.rows[row] for table in tables if row in table.rows]

@@ -16,6 +16,7 @@ from monai.transforms import LoadImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.scans.reader import ScanReader, unit_mm
 
@@ -200,12 +201,12 @@ def inferer_outputs(save: list[str] | tuple[str, ...] | str) -> list[str]:
         save: some of `SAVED_IMAGES`.
 
     Raises:
-        ValueError: if one is unknown.
+        InputError: if one is unknown.
     """
     wanted = [save] if isinstance(save, str) else list(save)
     unknown = [name for name in wanted if name not in SAVED_IMAGES]
     if unknown:
-        raise ValueError(f"`save` must be some of {list(SAVED_IMAGES)}, got {unknown}.")
+        raise InputError(f"`save` must be some of {list(SAVED_IMAGES)}, got {unknown}.")
     return [name for name in _FROM_INFERER if name in wanted or name in ("anomaly_map", "reconstruction")]
 
 

@@ -248,7 +248,7 @@ def add_ghosts(image: torch.Tensor, *, num_ghosts: int, intensity: float, axis: 
         Image [C, H, W] in the range of the input.
 
     Raises:
-        ValueError: if `num_ghosts`, `intensity` or `axis` is out of range.
+        InputError: if `num_ghosts`, `intensity` or `axis` is out of range.
     """
     if num_ghosts < 2:
         raise InputError(f"`num_ghosts` must be at least 2, got {num_ghosts}.")
@@ -278,7 +278,7 @@ class RandGhostingd(RandomizableTransform, MapTransform):
         intensity: range of their strength.
 
     Raises:
-        ValueError: if a range is not within what `add_ghosts` takes, or runs backwards.
+        InputError: if a range is not within what `add_ghosts` takes, or runs backwards.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class CurvatureFlowDenoised(MapTransform):
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if `time_step` is not positive or `iterations` negative.
+        InputError: if `time_step` is not positive or `iterations` negative.
 
     References:
         SimpleITK `CurvatureFlow`; the defaults are those of the reference experiment, Behrendt et al., MICCAI 2024,
@@ -115,7 +115,7 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
         iterations: at each of four resolutions of the field.
 
     Raises:
-        ValueError: if `shrink_factor` or `iterations` is below 1.
+        InputError: if `shrink_factor` or `iterations` is below 1.
         InputError: on calling, if N4 cannot fit a field.
 
     References:
@@ -195,7 +195,7 @@ class ScaleByMaskPercentilesd(MapTransform):
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if not 0 <= lower < upper <= 100.
+        InputError: if not 0 <= lower < upper <= 100.
         InputError: on calling, if the mask is empty or the window has no width.
     """
 

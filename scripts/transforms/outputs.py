@@ -151,7 +151,7 @@ class SplitOutputsd(MapTransform):
 
     Raises:
         InputError: if `min_volume_ml` is no number at or above 0.
-        ValueError: on calling, if the number of channels is not that of `outputs`.
+        InputError: on calling, if the number of channels is not that of `outputs`.
         InputError: on calling, if there is no threshold for the case's modality.
     """
 

@@ -40,7 +40,7 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if `spacing_mm` is not positive.
+        InputError: if `spacing_mm` is not positive.
         TypeError: on calling, if an image carries no affine.
     """
 
@@ -161,7 +161,7 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         allow_missing_keys: whether a key may be absent.
 
     Raises:
-        ValueError: if `center` is unknown, or `size` or `spacing_mm` is out of range.
+        InputError: if `center` is unknown, or `size` or `spacing_mm` is out of range.
         TypeError: on calling, if the mask carries no affine.
     """
 
@@ -315,7 +315,7 @@ class AxialSlicesd(MapTransform):
         min_share: the least share of a slice's pixels that must be brain.
 
     Raises:
-        ValueError: if `num_slices` is below 1.
+        InputError: if `num_slices` is below 1.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scripts.errors import InputError
 from scripts.ops import Extent, Score, Shrinkage, mahalanobis_map
 
 __all__ = [
@@ -50,10 +51,10 @@ def summarize(values: Sequence[float]) -> dict[str, float | int]:
     """Return median, minimum and maximum of repeated measurements, and how many there were.
 
     Raises:
-        ValueError: if there is none.
+        InputError: if there is none.
     """
     if not values:
-        raise ValueError("`values` must hold at least one measurement, got none")
+        raise InputError("`values` must hold at least one measurement, got none")
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "repeats": len(values)}
 
 
