@@ -41,7 +41,7 @@ def make_splits(
 ) -> DatasetRecord:
     """Divide a data set into folds, validation and test, and write the CSV files and the record that make it usable.
 
-    A person is in one split only, whatever number of sessions and modalities there are. Splits are alike in age and
+    A subject is in one split only, whatever number of sessions and modalities there are. Splits are alike in age and
     sex where these are known. A healthy set gets a test set and folds of training and validation; a set with a lesion
     label for every scan gets validation and test.
 
@@ -58,9 +58,9 @@ def make_splits(
             taken from it instead of drawn, for a set whose record is there already and stays as it is.
         role: healthy or lesion; by default lesion if every scan has a label.
         num_folds: folds of a healthy set; 1 makes one fold with val_share for validation.
-        test_share: share of the people in a healthy set's test set, 0 for none.
-        val_share: share of the people in a lesion set's validation set.
-        subject_pattern: regular expression that finds the person in a scan's name, such as "IXI[0-9]+"; its first
+        test_share: share of the subjects in a healthy set's test set, 0 for none.
+        val_share: share of the subjects in a lesion set's validation set.
+        subject_pattern: regular expression that finds the subject in a scan's name, such as "IXI[0-9]+"; its first
             group, or all of it. By default `sub-…` of BIDS names, else the whole name.
         seed: the same seed gives the same splits.
         licence: terms of the images, for the record.
@@ -71,7 +71,7 @@ def make_splits(
         The record.
 
     Raises:
-        InputError: if the folder holds no scans, there are too few people, or a file is there already.
+        InputError: if the folder holds no scans, there are too few subjects, or a file is there already.
     """
     from scripts.data.records import load_record
     from scripts.data.split_plan import (
@@ -87,7 +87,7 @@ def make_splits(
         find_split_cases,
         link_into,
         make_record,
-        people_of,
+        participants_of,
         split_files,
         told,
         write_record,
@@ -110,7 +110,12 @@ def make_splits(
             set_name, cases, role=chosen, test=bool(test_share), licence=licence, citation=citation
         )
         plan = plan_splits(
-            people_of(cases), role=chosen, num_folds=num_folds, test_share=test_share, val_share=val_share, seed=seed
+            participants_of(cases),
+            role=chosen,
+            num_folds=num_folds,
+            test_share=test_share,
+            val_share=val_share,
+            seed=seed,
         )
     root, set_record = find_place(output_dir, folder, set_record)
     files = split_files(root, set_record, plan, cases, folder=folder)
@@ -123,7 +128,7 @@ def make_splits(
     if not published:
         write_record(path, set_record)
     lines = "\n".join(told(file, rows) for file, rows in files.items())
-    logger.info("%d cases of %d people:\n%s", len(cases), len({case.subject for case in cases}), lines)
+    logger.info("%d cases of %d subjects:\n%s", len(cases), len({case.subject for case in cases}), lines)
     logger.info("%s: use it with --dataset_dir %s --datasets \"['%s']\"", path, root, path if record else set_name)
     return load_record(path)
 

@@ -94,7 +94,7 @@ def listed_subjects(dataset_dir: str | Path, record: DatasetRecord, split: str, 
     path = Path(dataset_dir).expanduser() / "splits" / record.split_pattern(split).format(fold=fold)
     if not path.is_file():
         return []
-    return [_subject(row, record) for row in read_split(path, required={record.subject_column: "the person"})]
+    return [_subject(row, record) for row in read_split(path, required={record.subject_column: "the subject"})]
 
 
 def load_datalists(
@@ -161,7 +161,7 @@ def _required(record: DatasetRecord) -> dict[str, str]:
         "img_name": "the name of the case",
         "img_path": f"the path of its {record.modalities[0]} image",
         "mask_path": "the path of its brain mask",
-        record.subject_column: "the name of the person",
+        record.subject_column: "the name of the subject",
     }
     if record.brain_mask is BrainMask.NONZERO:
         del required["mask_path"]

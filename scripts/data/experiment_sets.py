@@ -54,7 +54,7 @@ def load_calibration_cases(
 
     Returns:
         The items of `load_datalist`, each with a `role`. The healthy validation scans and the held-out ones share no
-        person.
+        subject.
 
     Raises:
         InputError: if no set is named, a set cannot be read or is no healthy or lesion set as it should be, or a
@@ -80,10 +80,10 @@ def load_calibration_cases(
             with _named(option):
                 found = load_datalists(folder, list(sets), split, modality=modality, fold=fold, limit=limit, role=kind)
             items += [{**item, "role": str(role)} for item in found]
-    people = {role: {item["subject"] for item in items if item["role"] == role} for role in CalibrationRole}
-    shared = sorted(people[CalibrationRole.HEALTHY] & people[CalibrationRole.HELD_OUT])
+    subjects = {role: {item["subject"] for item in items if item["role"] == role} for role in CalibrationRole}
+    shared = sorted(subjects[CalibrationRole.HEALTHY] & subjects[CalibrationRole.HELD_OUT])
     if shared:
-        what = f"healthy scans of the same person are in validation and test: {', '.join(shared[:3])}"
+        what = f"healthy scans of the same subject are in validation and test: {', '.join(shared[:3])}"
         raise InputError(what, path=dataset_dir, fix="Take them out of one of the splits.")
     for item in items:
         del item["attributes"]  # they differ from set to set, and a batch needs the same keys

@@ -190,7 +190,7 @@ class DatasetRecord:
         availability: CSV file in `DATA_DIR/splits` of the subjects that have a modality, for those not all have.
         derived_path: path of another modality than the first one, from `{parent}` (the folder that holds the
             modality folders), `{stem}` (file name without modality and extension), `{modality}` and `{ext}`.
-        subject_column: CSV column that tells which cases show the same person.
+        subject_column: CSV column that tells which cases show the same subject.
         subject_source: data set that the names in `subject_column` belong to; the set itself if empty.
         brain_mask: file, which every case must have, or nonzero: the images are skull-stripped, and the CSV files may
             leave `mask_path` out.

@@ -18,7 +18,7 @@ from scripts.errors import InputError
 from scripts.files import replacing
 
 __all__ = [
-    "Person", "SplitPlan", "add_participants", "find_participants", "plan_splits", "published_plan",
+    "Participant", "SplitPlan", "add_participants", "find_participants", "plan_splits", "published_plan",
     "read_participants", "read_published_splits", "strata",
 ]
 
@@ -42,17 +42,17 @@ def find_participants(folder: object) -> str | None:
 
 
 def read_participants(path: str | Path) -> dict[str, dict[str, str]]:
-    """Return `age` (a number, or empty), `sex` (f, m, or empty) and `group` of every person in a table.
+    """Return `age` (a number, or empty), `sex` (f, m, or empty) and `group` of every subject in a table.
 
     Args:
-        path: a file separated by tabs (`.tsv`) or commas, with a header. The person stands in `participant_id`, with or
+        path: a file separated by tabs (`.tsv`) or commas, with a header. The subject is in `participant_id`, with or
             without `sub-`; `gender` and `diagnosis` are taken for `sex` and `group`.
 
     Returns:
-        The facts by the person's name without `sub-`.
+        The facts by the subject's name without `sub-`.
 
     Raises:
-        InputError: if the file cannot be read, has no column that names the persons, or names one twice.
+        InputError: if the file cannot be read, has no column that names the subjects, or names one twice.
     """
     return {name: _facts(row) for name, row in _read(Path(path)).items()}
 
@@ -80,27 +80,27 @@ def add_participants(path: str | Path, table: str | Path, *, of: Collection[str]
     """Add the lines of a table to a data set's `participants.tsv`, which is made if it is missing.
 
     Args:
-        path: the `participants.tsv`. Its people stay; columns that only `table` has are appended.
+        path: the `participants.tsv`. Its subjects stay; columns that only `table` has are appended.
         table: as for `read_participants`.
-        of: people, without `sub-`, whose line is taken from `table` also where `path` has one.
+        of: subjects, without `sub-`, whose line is taken from `table` also where `path` has one.
 
     Raises:
         InputError: as `read_participants`, for either file; then `path` stays as it was.
     """
     path = Path(path)
-    people = _read(path) if path.is_file() else {}
+    subjects = _read(path) if path.is_file() else {}
     for name, row in _read(Path(table)).items():
-        if name in of or name not in people:
-            people[name] = {**people.get(name, {}), **row}
-    columns = dict.fromkeys(column for row in people.values() for column in row)
+        if name in of or name not in subjects:
+            subjects[name] = {**subjects.get(name, {}), **row}
+    columns = dict.fromkeys(column for row in subjects.values() for column in row)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), delimiter="\t", restval="n/a", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(people.values())
+        writer.writerows(subjects.values())
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
-    """Return the cells of every person by column in lower case; the name stands in `participant_id`, which is first."""
+    """Return the cells of every subject by column in lower case; the name is in `participant_id`, which is first."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -113,14 +113,14 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
         found = ", ".join(header) or "none"
         what = f"no column names the participants; columns found: {found}"
         raise InputError(what, path=path, fix="Add the column participant_id")
-    people: dict[str, dict[str, str]] = {}
+    subjects: dict[str, dict[str, str]] = {}
     for row in rows:
         name = row[column].removeprefix("sub-")
-        if name in people:
-            raise InputError(f"participant {row[column]!r} stands there twice", path=path, fix="Keep one line a person")
+        if name in subjects:
+            raise InputError(f"participant {row[column]!r} stands there twice", path=path, fix="Keep one line each")
         if name:
-            people[name] = {_ID_COLUMNS[0]: row.pop(column), **row}
-    return people
+            subjects[name] = {_ID_COLUMNS[0]: row.pop(column), **row}
+    return subjects
 
 
 def _text(value: object) -> str:
@@ -145,11 +145,11 @@ REST = "rest"
 
 
 @dataclass(frozen=True)
-class Person:
+class Participant:
     """Someone who was scanned, once or several times.
 
     Attributes:
-        name: of the person.
+        name: of the subject.
         age: in years, None where unknown.
         sex: f, m, or empty where unknown.
     """
@@ -173,7 +173,7 @@ class SplitPlan:
 
 
 def plan_splits(
-    persons: Sequence[Person],
+    subjects: Sequence[Participant],
     *,
     role: str = Role.HEALTHY,
     num_folds: int = 5,
@@ -181,38 +181,38 @@ def plan_splits(
     val_share: float = 0.3,
     seed: int = 3141,
 ) -> SplitPlan:
-    """Divide people: a healthy set into a test set and folds of the others, a lesion set into validation and test.
+    """Divide subjects: a healthy set into a test set and folds of the others, a lesion set into validation and test.
 
-    Age and sex are spread evenly as far as they are known and there are people enough (see `strata`).
+    Age and sex are spread evenly as far as they are known and there are subjects enough (see `strata`).
 
     Args:
-        persons: who is there, none twice.
+        subjects: who is there, none twice.
         role: healthy or lesion.
         num_folds: folds of a healthy set; everyone outside the test set is in the validation of one of them. 1 makes
             one fold with `val_share` of them for validation.
-        test_share: share of the people in the test set of a healthy set, 0 for no test set.
-        val_share: share of the people in the validation set of a lesion set, or of a single fold.
-        seed: the same seed gives the same splits, in whatever order the people come.
+        test_share: share of the subjects in the test set of a healthy set, 0 for no test set.
+        val_share: share of the subjects in the validation set of a lesion set, or of a single fold.
+        seed: the same seed gives the same splits, in whatever order the subjects come.
 
     Returns:
         The plan.
 
     Raises:
-        InputError: if a number is out of its range, or there are too few people for it.
+        InputError: if a number is out of its range, or there are too few subjects for it.
     """
     if isinstance(num_folds, bool) or not isinstance(num_folds, int) or num_folds < 1:
         raise InputError(f"`num_folds` must be a number from 1 on, got {num_folds!r}")
-    people = sorted(persons, key=lambda person: person.name)
+    subjects = sorted(subjects, key=lambda subject: subject.name)
     if role == Role.LESION:
-        test, val = _divide(people, val_share, seed, argument="val_share")
+        test, val = _divide(subjects, val_share, seed, argument="val_share")
         return SplitPlan(_names(test), (((), _names(val)),))
-    pool, test = _divide(people, test_share, seed, argument="test_share") if test_share else (people, [])
+    pool, test = _divide(subjects, test_share, seed, argument="test_share") if test_share else (subjects, [])
     if num_folds == 1:
         train, val = _divide(pool, val_share, seed, argument="val_share")
         return SplitPlan(_names(test), ((_names(train), _names(val)),))
     if num_folds > len(pool):
         fix = f"Use --num_folds {len(pool)} or fewer, or a smaller --test_share" if len(pool) > 1 else "Add scans"
-        raise InputError(f"{len(pool)} people outside the test set are too few for {num_folds} folds", fix=fix)
+        raise InputError(f"{len(pool)} subjects outside the test set are too few for {num_folds} folds", fix=fix)
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     parts = splitter.split(np.zeros(len(pool)), strata(pool, num_folds))
     folds = [tuple(_names([pool[index] for index in indices]) for indices in part) for part in parts]
@@ -245,23 +245,23 @@ def published_plan(splits: Mapping[str, Sequence[str]], *, subjects: Collection[
     return SplitPlan(tuple(members.get("test", ())), tuple((train, val) for train, val in folds))
 
 
-def strata(persons: Sequence[Person], smallest: int) -> list[str]:
-    """Return a stratum for each person: sex and age group, as fine as every stratum has `smallest` members.
+def strata(subjects: Sequence[Participant], smallest: int) -> list[str]:
+    """Return a stratum for each subject: sex and age group, as fine as every stratum has `smallest` members.
 
-    Age groups are quarters, thirds or halves of those whose age is known. People whose stratum stays too small share
+    Age groups are quarters, thirds or halves of those whose age is known. Subjects whose stratum stays too small share
     one; if that is too small still, they join the largest.
 
     Args:
-        persons: who is there.
+        subjects: who is there.
         smallest: least number of members.
     """
-    ages = np.array([math.nan if person.age is None else person.age for person in persons], dtype=float)
+    ages = np.array([math.nan if subject.age is None else subject.age for subject in subjects], dtype=float)
     known = ages[np.isfinite(ages)]
     found: list[str] = []
     for bins in AGE_BINS:
         edges = np.quantile(known, np.arange(1, bins) / bins) if len(known) else np.array([])
         groups = ["?" if math.isnan(age) else str(np.searchsorted(edges, age, side="right")) for age in ages]
-        found = [f"{person.sex or '?'}{group}" for person, group in zip(persons, groups, strict=True)]
+        found = [f"{subject.sex or '?'}{group}" for subject, group in zip(subjects, groups, strict=True)]
         if min(Counter(found).values(), default=0) >= smallest:
             return found
     counts = Counter(found)
@@ -271,18 +271,20 @@ def strata(persons: Sequence[Person], smallest: int) -> list[str]:
     return [largest if name == REST and counts[REST] < smallest else name for name in found]
 
 
-def _divide(people: list[Person], share: float, seed: int, *, argument: str) -> tuple[list[Person], list[Person]]:
+def _divide(
+    subjects: list[Participant], share: float, seed: int, *, argument: str
+) -> tuple[list[Participant], list[Participant]]:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise InputError(f"`{argument}` must lie between 0 and 1, got {share!r}")
-    if len(people) < 2:
-        raise InputError(f"{len(people)} people are too few to be divided", fix="Add scans of other people")
-    taken = min(max(1, round(share * len(people))), len(people) - 1)
-    smallest = max(2, math.ceil(len(people) / min(taken, len(people) - taken)))
-    groups = strata(people, smallest)
-    many = len(set(groups)) <= min(taken, len(people) - taken) and min(Counter(groups).values()) > 1
-    rest, part = train_test_split(people, test_size=taken, stratify=groups if many else None, random_state=seed)
+    if len(subjects) < 2:
+        raise InputError(f"{len(subjects)} subjects are too few to be divided", fix="Add scans of other subjects")
+    taken = min(max(1, round(share * len(subjects))), len(subjects) - 1)
+    smallest = max(2, math.ceil(len(subjects) / min(taken, len(subjects) - taken)))
+    groups = strata(subjects, smallest)
+    many = len(set(groups)) <= min(taken, len(subjects) - taken) and min(Counter(groups).values()) > 1
+    rest, part = train_test_split(subjects, test_size=taken, stratify=groups if many else None, random_state=seed)
     return rest, part
 
 
-def _names(people: Sequence[Person]) -> tuple[str, ...]:
-    return tuple(sorted(person.name for person in people))
+def _names(subjects: Sequence[Participant]) -> tuple[str, ...]:
+    return tuple(sorted(subject.name for subject in subjects))

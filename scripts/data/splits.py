@@ -139,7 +139,7 @@ def find_leaks(datalists: Mapping[str, Sequence[Item]]) -> LeakReport:
     """Find images listed twice in a datalist and subjects shared between datalists.
 
     Subjects are compared by the key `subject`, which carries the data set they belong to, so that a synthetic case
-    counts as the person whose scan it was made from.
+    counts as the subject whose scan it was made from.
 
     Args:
         datalists: datalists of `load_datalist`, by any name.

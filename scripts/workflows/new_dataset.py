@@ -15,7 +15,7 @@ import yaml
 from scripts.data import find_raw_cases
 from scripts.data.inputs.raw_cases import mask_beside
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split
-from scripts.data.split_plan import Person, SplitPlan
+from scripts.data.split_plan import Participant, SplitPlan
 from scripts.errors import InputError
 from scripts.report.tables import write_text
 
@@ -25,7 +25,7 @@ __all__ = [
     "find_split_cases",
     "link_into",
     "make_record",
-    "people_of",
+    "participants_of",
     "split_files",
     "told",
     "write_record",
@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCase:
-    """A session of a person, with its files.
+    """A session of a subject, with its files.
 
     Attributes:
         name: of the case, without modality.
-        subject: the person.
+        subject: the subject.
         images: the scan of each modality, t1 before t2.
         mask: its brain mask, where there is one.
         label: its lesion label, where there is one.
-        session: of the person, or empty.
+        session: of the subject, or empty.
         facts: age, sex and group, each empty where unknown.
     """
 
@@ -64,8 +64,8 @@ def find_split_cases(
 
     Args:
         folder: of the data set.
-        facts: age, sex and group by person, from `read_participants`.
-        pattern: regular expression that finds the person in a case's name.
+        facts: age, sex and group by subject, from `read_participants`.
+        pattern: regular expression that finds the subject in a case's name.
 
     Raises:
         InputError: if there is no scan, the pattern is none or does not fit a name.
@@ -88,7 +88,7 @@ def find_split_cases(
             )
         )
     if facts and not any(case.facts for case in cases):
-        logger.warning("the table of participants knows none of the people, such as %s", cases[0].subject)
+        logger.warning("the table of participants knows none of the subjects, such as %s", cases[0].subject)
     first = min(modality for case in cases for modality in case.images)
     left_out = [case.name for case in cases if first not in case.images]
     if left_out:
@@ -96,15 +96,15 @@ def find_split_cases(
     return [case for case in cases if first in case.images]
 
 
-def people_of(cases: Sequence[SplitCase]) -> list[Person]:
-    """Return the people in the cases, with the mean of their ages."""
-    people = []
+def participants_of(cases: Sequence[SplitCase]) -> list[Participant]:
+    """Return the subjects in the cases, with the mean of their ages."""
+    subjects = []
     for name in dict.fromkeys(case.subject for case in cases):
         own = [case.facts for case in cases if case.subject == name]
         ages = [float(facts["age"]) for facts in own if facts.get("age")]
         sex = next((facts["sex"] for facts in own if facts.get("sex")), "")
-        people.append(Person(name, fmean(ages) if ages else None, sex))
-    return people
+        subjects.append(Participant(name, fmean(ages) if ages else None, sex))
+    return subjects
 
 
 def _person(case: str, pattern: str) -> str:
@@ -114,7 +114,7 @@ def _person(case: str, pattern: str) -> str:
         raise InputError(f"`subject_pattern` is no regular expression: {error}") from error
     found = match and (match[1] if match.re.groups else match[0])
     if not found:
-        raise InputError(f"`subject_pattern` {pattern!r} finds no person in the name {case!r}")
+        raise InputError(f"`subject_pattern` {pattern!r} finds no subject in the name {case!r}")
     return found
 
 
@@ -244,11 +244,11 @@ def write_record(path: Path, record: DatasetRecord) -> None:
 
 
 def told(file: Path, rows: Rows) -> str:
-    """Return a line about a CSV file: people, scans, mean age and share of women."""
-    people = {row["subject"]: row for row in rows}
-    ages = [float(row["age"]) for row in people.values() if row["age"]]
-    sexes = [row["sex"] for row in people.values() if row["sex"]]
-    words = [f"{len(people)} people", f"{len(rows)} scans"]
+    """Return a line about a CSV file: subjects, scans, mean age and share of women."""
+    subjects = {row["subject"]: row for row in rows}
+    ages = [float(row["age"]) for row in subjects.values() if row["age"]]
+    sexes = [row["sex"] for row in subjects.values() if row["sex"]]
+    words = [f"{len(subjects)} subjects", f"{len(rows)} scans"]
     if ages:
         words.append(f"mean age {fmean(ages):.1f}")
     if sexes:

@@ -42,17 +42,17 @@ def write(path: Path, seed: int, modality: str = "t1") -> None:
 
 @pytest.fixture(scope="module")
 def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight people in two sessions each, the last without a T2; no brain masks."""
+    """Eight subjects in two sessions each, the last without a T2; no brain masks."""
     root = tmp_path_factory.mktemp("raw") / "ds9"
     lines = ["participant_id\tage\tgender\tdiagnosis"]
-    for person in range(8):
+    for subject in range(8):
         for session in (1, 2):
-            stem = f"sub-{person:02d}_ses-{session}"
-            folder = root / f"sub-{person:02d}" / f"ses-{session}" / "anat"
-            write(folder / f"{stem}_T1w.nii.gz", person)
-            if person < 7:
-                write(folder / f"{stem}_T2w.nii.gz", person, "t2")
-        lines.append(f"sub-{person:02d}\t{20 + 5 * person}\t{'F' if person % 2 else 'n/a'}\tcontrol")
+            stem = f"sub-{subject:02d}_ses-{session}"
+            folder = root / f"sub-{subject:02d}" / f"ses-{session}" / "anat"
+            write(folder / f"{stem}_T1w.nii.gz", subject)
+            if subject < 7:
+                write(folder / f"{stem}_T2w.nii.gz", subject, "t2")
+        lines.append(f"sub-{subject:02d}\t{20 + 5 * subject}\t{'F' if subject % 2 else 'n/a'}\tcontrol")
     (root / "participants.tsv").write_text("\n".join(lines))
     return root
 
@@ -73,12 +73,12 @@ def test_bids_tree_gets_splits_that_keep_people_together(bids: Path, tmp_path: P
     assert sorted(path.name for path in (data / "splits").iterdir()) == sorted([*names, "ds9_test.csv"])
     test = rows(data / "splits" / "ds9_test.csv")
     assert list(test[0])[:7] == PUBLISHED
-    assert len(test) == 4, "two people with two sessions"
+    assert len(test) == 4, "two subjects with two sessions"
     for fold in range(2):
         parts = [rows(data / "splits" / f"ds9_{split}_fold{fold}.csv") for split in ("train", "val")] + [test]
-        people = [{row["subject"] for row in part} for part in parts]
-        assert not any(first & second for first, second in combinations(people, 2))
-        assert sum(map(len, people)) == 8
+        subjects = [{row["subject"] for row in part} for part in parts]
+        assert not any(first & second for first, second in combinations(subjects, 2))
+        assert sum(map(len, subjects)) == 8
         assert sum(map(len, parts)) == 16
     row = next(row for row in [*test, *parts[0], *parts[1]] if row["img_name"] == "sub-01_ses-2_T1w.nii.gz")
     assert (row["age"], row["sex"], row["group"], row["session"], row["label"]) == ("25", "f", "control", "ses-2", "0")
@@ -134,7 +134,7 @@ def test_the_person_may_be_found_by_a_pattern(tmp_path: Path) -> None:
     make_splits(str(folder), **named)
     assert {row["subject"] for row in rows(tmp_path / "data" / "splits" / "Sites_test.csv")} < {f"{n:03d}" for n in range(5)}
     assert len(rows(tmp_path / "data" / "splits" / "Sites_test.csv")) == 2
-    with pytest.raises(InputError, match=r"`subject_pattern` 'x\+' finds no person in the name 'IXI000-a'"):
+    with pytest.raises(InputError, match=r"`subject_pattern` 'x\+' finds no subject in the name 'IXI000-a'"):
         make_splits(str(folder), **{**named, "subject_pattern": "x+", "overwrite": True})
 
 
@@ -171,7 +171,7 @@ def test_missing_masks_and_unknown_people_are_told(bids: Path, tmp_path: Path, c
     with caplog.at_level(logging.WARNING):
         make_splits(str(bids), **options(tmp_path), participants=str(tmp_path / "other.csv"))
     assert "16 of 16 cases have no brain mask" in caplog.text
-    assert "the table of participants knows none of the people, such as sub-00" in caplog.text
+    assert "the table of participants knows none of the subjects, such as sub-00" in caplog.text
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -185,7 +185,7 @@ def test_command_line_writes_the_splits_and_tells_what_is_in_them(
     flags = [f"--{name}={value}" for name, value in options(tmp_path).items()]
     with caplog.at_level(logging.INFO):
         run(monkeypatch, str(bids), *flags, "--name=named")
-    assert re.search(r"named_val_fold1\.csv: \d people, \d scans, mean age \d\d\.\d, \d+ % female", caplog.text)
+    assert re.search(r"named_val_fold1\.csv: \d subjects, \d scans, mean age \d\d\.\d, \d+ % female", caplog.text)
     assert (tmp_path / "data" / "Train" / "named").resolve() == bids.resolve()
 
 

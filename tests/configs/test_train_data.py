@@ -71,7 +71,7 @@ def test_volumes_from_the_cache_are_those_without_it_bit_for_bit(root: Path, lea
     other_fold = parser(root, leaky, cache_dir=str(folder), fold=1)
     other_fold.get_parsed_content("train#volumes")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir() if path in made} == made
-    assert len(list(folder.iterdir())) == 5, "five people outside the test set, each once, whatever the fold and split"
+    assert len(list(folder.iterdir())) == 5, "five subjects outside the test set, each once, whatever the fold and split"
 
 
 def test_the_cache_can_be_filled_without_training(root: Path, leaky: Path, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def test_each_scan_knows_its_part(tree: Path) -> None:
     parts = Counter((item["role"], item["dataset"]) for item in items)
     assert set(parts) == {("healthy", "IXI"), ("lesion", "Brats21"), ("held out", "IXI")}
     assert all("label" in item for item in items if item["role"] == "lesion")
-    people = {role: {i["subject"] for i in items if i["role"] == role} for role in ("healthy", "held out")}
-    assert not people["healthy"] & people["held out"]
+    subjects = {role: {i["subject"] for i in items if i["role"] == role} for role in ("healthy", "held out")}
+    assert not subjects["healthy"] & subjects["held out"]
 
 
 def test_lesion_sets_may_lie_elsewhere(tree: Path, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_same_person_on_both_sides_is_named(tree: Path) -> None:
     kept = (splits / "IXI_test.csv").read_text()
     try:
         (splits / "IXI_test.csv").write_text((splits / "IXI_val_fold0.csv").read_text())
-        with pytest.raises(InputError, match="healthy scans of the same person are in validation and test: IXI/"):
+        with pytest.raises(InputError, match="healthy scans of the same subject are in validation and test: IXI/"):
             load_calibration_cases(tree, healthy=["IXI"], held_out=["IXI"])
     finally:
         (splits / "IXI_test.csv").write_text(kept)

@@ -45,10 +45,10 @@ def write_scan(path: Path, seed: int, modality: str = "t1", *, lesion: bool = Fa
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Three people, the first with a T2; the file of the second is cut off."""
+    """Three subjects, the first with a T2; the file of the second is cut off."""
     folder = tmp_path / "raw"
-    for person, modality in (("01", "t1"), ("01", "t2"), ("02", "t1"), ("03", "t1")):
-        write_scan(folder / f"sub-{person}" / "anat" / f"sub-{person}_{modality.upper()}w.nii.gz", int(person), modality)
+    for subject, modality in (("01", "t1"), ("01", "t2"), ("02", "t1"), ("03", "t1")):
+        write_scan(folder / f"sub-{subject}" / "anat" / f"sub-{subject}_{modality.upper()}w.nii.gz", int(subject), modality)
     bad = folder / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
     bad.write_bytes(bad.read_bytes()[:2000])
     (folder / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\nsub-03\t50\n")

@@ -247,7 +247,7 @@ def find_scans(
             data set or one subject of it, a folder of DICOM or one file of a series, a CSV with the column `img_path`
             (and `mask_path`, `img_name`), or a list of these, which may be written as text in brackets.
         brain_mask: a mask for each scan, in the same order.
-        t1: the T1-weighted scan of the same person for each T2-weighted one, in the same order; BIDS scans know theirs.
+        t1: the same subject's T1-weighted scan for each T2-weighted one, in the same order; BIDS scans know theirs.
         modality: `t1` or `t2`, for scans whose name does not tell; of folders, CSVs and BIDS it selects the scans.
         series: which DICOM series: its number, its UID or a part of its description.
         dataset: name under which the reports list the scans.
