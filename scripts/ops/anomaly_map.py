@@ -12,6 +12,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.ops import filters
 from scripts.ops.checks import (
     check_choice,
     check_finite,
@@ -40,7 +41,7 @@ def ssim_map(
     k1: float = 0.01,
     k2: float = 0.03,
 ) -> Tensor:
-    """Compute the 3D structural similarity at every voxel with scikit-image, in float64 on the CPU.
+    """Compute the 3D structural similarity at every voxel in float64: with scikit-image on the CPU, else on the device.
 
     Local means, variances (population form) and the covariance are taken under a Gaussian window of
     2⌊3.5 σ + ½⌋ + 1 taps an axis. Beyond the border the volumes are mirrored with the edge voxel repeated (scipy's
@@ -74,11 +75,20 @@ def ssim_map(
     check_non_negative(k2, "k2")
     if data_range is not None:
         check_positive(data_range, "data_range")
-    first, second = (volume.detach().to("cpu", torch.float64).numpy() for volume in (image, reference))
-    span = max(float(np.ptp(first)), float(np.ptp(second))) if data_range is None else data_range
-    similarity = _constant_pair(first, second) if span == 0 else _similarity(first, second, span, sigma, k1, k2)
+    first, second = (volume.detach().to(image.device, torch.float64) for volume in (image, reference))
+    span = max(_range(first), _range(second)) if data_range is None else data_range
     dtype = image.dtype if image.dtype.is_floating_point else torch.float32
-    return torch.from_numpy(similarity).to(image.device, dtype)
+    if span == 0:
+        return _constant_pair(first, second).to(dtype)
+    if filters.is_on_host(first):
+        return torch.from_numpy(_similarity(first.numpy(), second.numpy(), span, sigma, k1, k2)).to(dtype)
+    window = {"sigma": sigma, "truncate": _TRUNCATE}
+    return filters.structural_similarity(first, second, data_range=span, **window, k1=k1, k2=k2).to(dtype)
+
+
+def _range(volume: Tensor) -> float:
+    low, high = volume.aminmax()
+    return float(high - low)
 
 
 def _similarity(
@@ -102,10 +112,10 @@ def _similarity(
     return np.ascontiguousarray(similarity[inside])
 
 
-def _constant_pair(image: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+def _constant_pair(image: Tensor, reference: Tensor) -> Tensor:
     """Return the luminance term of two constant volumes, which have no range to set C₁ from."""
-    a, b = float(image.flat[0]), float(reference.flat[0])
-    return np.full(image.shape, 1.0 if a == b else 2 * a * b / (a * a + b * b))
+    a, b = float(image.flatten()[0]), float(reference.flatten()[0])
+    return torch.full_like(image, 1.0 if a == b else 2 * a * b / (a * a + b * b))
 
 
 def min_max_scale(volume: Tensor) -> Tensor:
@@ -128,7 +138,7 @@ def min_max_scale(volume: Tensor) -> Tensor:
 
 
 def smooth(volume: Tensor, sigma: float) -> Tensor:
-    """Blur a volume with scipy's 3D Gaussian filter (cut off at 4σ, mirrored at the border with the edge repeated).
+    """Blur a volume as scipy's 3D Gaussian filter does (cut off at 4σ, mirrored at the border with the edge repeated).
 
     Args:
         volume: `[S, H, W]`, finite.
@@ -145,8 +155,7 @@ def smooth(volume: Tensor, sigma: float) -> Tensor:
     check_non_negative(sigma, "sigma")
     if sigma == 0:
         return volume
-    filtered = ndimage.gaussian_filter(_at_least_float32(volume).detach().cpu().numpy(), sigma)
-    return torch.from_numpy(filtered).to(volume)
+    return filters.gaussian(_at_least_float32(volume).detach(), sigma).to(volume)
 
 
 def residual_map(
@@ -209,13 +218,14 @@ def postprocess(volume: Tensor, brain_mask: Tensor, *, median_size: int = 0, ero
         check_odd(median_size, "median_size")
     if isinstance(erosion, bool) or not isinstance(erosion, int) or erosion < 0:
         raise InputError(f"`erosion` must be a whole number of voxels of at least 0, got {erosion!r}")
-    inside = brain_mask != 0
-    if erosion:  # scipy reads 0 iterations as "until nothing changes"
-        eroded = ndimage.binary_erosion(inside.cpu().numpy(), iterations=erosion, border_value=1)
-        inside = torch.from_numpy(eroded).to(inside.device)
+    inside = filters.erode(brain_mask != 0, erosion)
     if median_size > 1:
-        filtered = ndimage.median_filter(_at_least_float32(volume).detach().cpu().numpy(), size=median_size)
-        volume = torch.from_numpy(filtered).to(volume)
+        wide = _at_least_float32(volume).detach()
+        if filters.is_on_host(wide):
+            filtered = torch.from_numpy(ndimage.median_filter(wide.numpy(), size=median_size))
+        else:
+            filtered = filters.median(wide, median_size)
+        volume = filtered.to(volume)
     return volume * inside
 
 

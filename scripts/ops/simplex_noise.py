@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +22,6 @@ except RuntimeError:  # numba finds no folder for what it compiles: a read-only 
     import atexit
     import shutil
     import tempfile
-    from typing import Any
 
     import numba
 
@@ -27,7 +29,16 @@ except RuntimeError:  # numba finds no folder for what it compiles: a read-only 
     config.CACHE_DIR = tempfile.mkdtemp(prefix="numba-")
     atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
     from opensimplex.internals import _init, _noise2, njit
-compiled = njit(nogil=True)  # by numba where it is installed; a plain function otherwise
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function by numba, once for all processes; a plain function without numba."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # there is a folder for what opensimplex compiles, but none for ours
+        return njit(nogil=True)(function)
+
+
 noise_at = _noise2  # (x, y, table of the seed) to a number within about ±1
 
 

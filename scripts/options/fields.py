@@ -39,6 +39,7 @@ __all__ = [
     "PathText",
     "Paths",
     "Seed",
+    "Shard",
     "Text",
     "Threshold",
     "Whole",
@@ -173,6 +174,13 @@ def _grid(sides: list[int]) -> list[int]:
     return sides
 
 
+def _shard(value: Any) -> str:
+    index, _, count = str(value).strip().partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count) <= 1_000_000):
+        raise ValueError("a part")
+    return f"{int(index)}/{int(count)}"
+
+
 def _threshold(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in ("", *_NO_NUMBER) else no_bool(value)
 
@@ -200,6 +208,7 @@ if TYPE_CHECKING:  # what they are to a type checker
     Threshold: TypeAlias = float | None
     Names: TypeAlias = list[str]
     Text: TypeAlias = str
+    Shard: TypeAlias = str
     GridSize: TypeAlias = list[int]
     AutocastDtype: TypeAlias = str | None
     NetworkDtype: TypeAlias = str | None
@@ -244,6 +253,7 @@ else:
     )
     Name = _kind(str, "a name of letters, digits, - and _", "name", Field(pattern=r"^[A-Za-z0-9_-]{1,100}$"))
     Text = _kind(str, "a text of one line", "text", Field(min_length=1, max_length=1000, pattern=r"^[^\x00\r\n]+$"))
+    Shard = _kind(str, "i/n, the i-th of n parts, counted from 1", "2/8", BeforeValidator(_shard))
     Names = _kind(
         list[Text],
         "a name, or a list of names",

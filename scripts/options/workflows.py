@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
 from scripts.options.choices import Alignment, BrainExtraction, PatchTarget, Region, Spread
 from scripts.options.fields import (
@@ -23,6 +23,7 @@ from scripts.options.fields import (
     Paths,
     PathText,
     Seed,
+    Shard,
     Text,
     Threshold,
     Whole,
@@ -41,6 +42,11 @@ _Step = Annotated[Whole, Field(ge=0, le=999_999)]
 _Series = Annotated[Whole, Field(ge=0, le=1_000_000)]
 _Rate = Annotated[Number, Field(gt=0, lt=1)]
 _Volume = Annotated[Number, Field(gt=0, le=10_000)]
+_Address = Annotated[
+    str,
+    Field(pattern=r"^(tcp|tls|ucx|ws|wss)://[^\s/]+$"),
+    WithJsonSchema({"must_be": "an address such as tcp://host:8786", "examples": ["tcp://host:8786"]}),
+]
 _WHAT, _BEFORE, _RUN, _DATA, _OUT = "what to run on", "before the network", "running", "data", "what is written"
 
 
@@ -118,6 +124,16 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     )
     preset: Name = option("of the shipped thresholds", group="lesions")
     dataset_dir: PathText = option("DATA_DIR; that of the environment or of .env by default", group=_DATA)
+    num_workers: Whole = option(
+        "scans at a time, each in a process of its own with one thread; one takes 1 to 3 GB", group=_RUN, ge=0, le=1024
+    )
+    shard: none_or(Shard) = option(  # type: ignore[valid-type]
+        "i/n: the i-th of n parts of the scans alone, for job arrays; the same without it then adds the tables",
+        group=_RUN,
+    )
+    cluster: none_or(_Address) = option(  # type: ignore[valid-type]
+        "address of a Dask scheduler whose workers do the scans; needs the package distributed", group=_RUN
+    )
     checkpoint: none_or(PathText) = option("weights for all scans; the bundle's by default", group=_RUN)  # type: ignore[valid-type]
     model_dir: PathText = option("folder of the weights and thresholds", group=_RUN)
 

@@ -1,61 +1,30 @@
-"""Run a bundle's evaluator over the scans that a user named, one by one, so that a bad one does not stop the rest."""
+"""Run a bundle's evaluator over the scans that a user named, so that a bad one does not stop the rest."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
 from scripts.data.folders import check_writable
-from scripts.errors import InputError, ScansFailedError, reason
-from scripts.handlers.scan_result import ScanResult, scan_facts
-from scripts.networks import ModalityWeights
-from scripts.quality import ScanRefused
-from scripts.registration.template import load_template
+from scripts.errors import ScansFailedError
+from scripts.options.fields import Shard, checked_kind
 from scripts.report.pages import write_index_page, write_regions, write_summary
-from scripts.report.panel import draw_quality_picture
-from scripts.report.scan_page import write_scan_page
-from scripts.report.tables import write_json
 from scripts.results import bundle_version, relative_link, remove_result, result_path, write_dataset_description
-from scripts.scans.volume import as_volume, grid_of, original_scan
-from scripts.workflows.finished import finished_result, with_checksums
+from scripts.workflows.cluster import run_on_cluster
+from scripts.workflows.processes import LOST, run_in_processes
+from scripts.workflows.scan_steps import ScanSteps, failed_row
 
-__all__ = ["Cohort", "write_bids_description", "write_cohort", "write_refusal"]
+__all__ = ["Cohort", "part_of", "write_bids_description", "write_cohort"]
 
 logger = logging.getLogger(__name__)
-
-
-def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused) -> dict[str, Any]:
-    """Write `result.json`, `quality.png` and `report.html` of a refused scan, and return the result."""
-    data: dict[Any, Any] = {**item, **refusal.data}
-    remove_result(output_dir, item)
-    result: dict[str, Any] = {**scan_facts(data), "status": "refused", "reasons": list(refusal.reasons)}
-    result["input"] = Path(item["image"]).name
-    picture = result_path(output_dir, item, "quality", suffix=".png")
-    template = load_template()
-    draw_quality_picture(
-        picture,
-        image=original_scan(data["image"]),
-        brain_mask=as_volume(data["brain_mask"]),
-        affine=grid_of(data["image"]),
-        template=template.image,
-        template_affine=template.affine,
-        checks=(result["quality"] or {}).get("checks", []),
-        title=f"{item['case']}: refused",
-    )
-    write_scan_page(
-        result_path(output_dir, item, "report", suffix=".html"), result=result, quality_picture=picture
-    )
-    write_json(result_path(output_dir, item, "result", suffix=".json"), result)
-    return result
+Item = TypeVar("Item")
 
 
 def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -82,28 +51,36 @@ class Cohort:
     """Find the anomalies of one or many scans.
 
     Scans with a finished result are skipped, one that fails or is refused by quality control is reported and the next
-    one is taken. More than one scan adds `summary.csv`, `regions.csv` and `index.html`.
+    one is taken. More than one scan adds `summary.csv`, `regions.csv` and `index.html`; a shard leaves these to a run
+    over all scans.
 
     Args:
-        evaluator: the engine, with its postprocessing; its data loader is replaced for each scan.
-        preprocessing: what turns an entry of the datalist into the network's input.
-        results: the evaluator's handler that writes a scan's files.
-        weights: the network's weights, changed when the modality does.
+        steps: what is done to a scan.
         datalist: the scans, from `find_scans`.
-        overwrite: whether scans with a finished result are done again.
+        num_workers: scans at a time, each in a process of its own with one thread; 0 and 1 stay in this one.
+        shard: i/n, to do the i-th of n parts of the scans (`part_of`) and leave the others to other runs.
+        cluster: address of a Dask scheduler whose workers do the scans; None for this machine alone.
         progress: whether to show a progress bar over the scans, on a terminal only.
+
+    Raises:
+        InputError: if `shard` cannot be used.
 
     References:
         Status words in the results: `ok`, `refused` (by quality control), `failed`.
     """
 
-    evaluator: SupervisedEvaluator
-    preprocessing: Callable
-    results: ScanResult
-    weights: ModalityWeights
+    steps: ScanSteps
     datalist: Sequence[Mapping[str, str]]
-    overwrite: bool = False
+    num_workers: int = 1
+    shard: str | None = None
+    cluster: str | None = None
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Keep to the shard."""
+        if self.shard is not None:
+            self.datalist = part_of(self.datalist, self.shard)
+        self.results = self.steps.results
 
     def run(self) -> list[dict[str, Any]]:
         """Run the scans.
@@ -114,32 +91,70 @@ class Cohort:
         Raises:
             InputError: at the end, if a scan has no result; for a single scan, its own error.
         """
-        logging.getLogger(self.evaluator.__class__.__module__).setLevel(logging.WARNING)
-        self.evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
-        self.evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
         check_writable(self.results.output_dir)
         logger.info("Running on %s.", self.results.device)
-        rows = []
-        alone = len(self.datalist) == 1
-        with tqdm(total=len(self.datalist), unit="scan", disable=True if alone or not self.progress else None) as bar:
-            for item in self.datalist:
-                bar.set_description(str(item["case"]))
-                rows.append(self._one(item, alone=alone))
-                bar.update()
+        if self.shard is not None:
+            logger.info("%d scans are part %s; the others are left to other runs.", len(self.datalist), self.shard)
+        alone = len(self.datalist) == 1 and self.cluster is None
+        rows = [self._alone(self.datalist[0])] if alone else self._rows()
         rows = [self._still_there(item, row) for item, row in zip(self.datalist, rows, strict=True)]
         write_bids_description(self.results.output_dir, self.datalist)
-        if not alone:
-            write_cohort(self.results.output_dir, self.datalist, rows)
+        if len(rows) > 1:
             _tell_table(rows)
+        if len(rows) > 1 and self.shard is None:
+            write_cohort(self.results.output_dir, self.datalist, rows)
         _tell_speed(rows, str(self.results.device))
         self._tell_report(self.datalist, rows)
+        if self.shard is not None:
+            logger.info("When all parts are done, the same without --shard writes summary.csv and index.html.")
         bad = [row for row in rows if row["status"] != "ok"]
         if bad:
             raise ScansFailedError(
                 f"{len(bad)} of {len(rows)} scans have no anomaly map: " + ", ".join(row["case"] for row in bad),
-                fix="The reasons stand above, in summary.csv and in index.html.",
+                fix="The reasons stand above" + (", in summary.csv and in index.html." if self.shard is None else "."),
             )
         return rows
+
+    def _alone(self, item: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            return self.steps.run(item)
+        except Exception as error:
+            self._tell_report([item], [self.steps.told(item, error)])
+            raise
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the rows of several scans."""
+        rows: dict[int, dict[str, Any]] = {}
+        hidden = None if self.progress else True  # None: hidden where there is no terminal
+        with (
+            tqdm(total=len(self.datalist), unit="scan", disable=hidden) as bar,
+            closing(self._each(bar)) as each,
+        ):
+            for index, row in each:
+                rows[index] = self._lost(self.datalist[index]) if row is None else row
+                bar.update()
+        return [rows[index] for index in range(len(self.datalist))]
+
+    def _each(self, bar: tqdm) -> Generator[tuple[int, dict[str, Any] | None]]:
+        """Yield index and row of each scan as it is done; None where its process was lost."""
+        if self.cluster is not None:
+            for index, row in run_on_cluster(self.steps, self.datalist, address=self.cluster):
+                told = "failed" if row is None else row["status"]
+                logger.info("%s: %s", self.datalist[index]["case"], told)
+                yield index, row
+            return
+        if self.num_workers > 1:
+            bar.set_description(f"{self.num_workers} at a time")
+            yield from run_in_processes(self.steps, self.datalist, num_workers=self.num_workers)
+            return
+        for index, item in enumerate(self.datalist):
+            bar.set_description(str(item["case"]))
+            yield index, self.steps(item)
+
+    def _lost(self, item: Mapping[str, str]) -> dict[str, Any]:
+        logger.error("%s: failed: %s", item["case"], LOST)
+        remove_result(self.results.output_dir, item)
+        return failed_row(item, LOST)
 
     def _still_there(self, item: Mapping[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         """Return a scan's row, or why it counts as failed where someone has removed its result meanwhile."""
@@ -147,73 +162,33 @@ class Cohort:
         if row["status"] != "ok" or path.is_file():
             return row
         logger.error("%s: its result was removed while the others were made.", item["case"])
-        return {**row, "status": "failed", "reasons": ["its result was removed while the others were made"]}
+        return failed_row(item, "its result was removed while the others were made")
 
     def _tell_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
         """Say where the page is to look at: that of the scan, or the list of them."""
         page = Path(self.results.output_dir) / "index.html"
         if len(items) == 1:
             page = result_path(self.results.output_dir, items[0], "report", suffix=".html")
+        elif self.shard is not None:
+            return
         if page.is_file() and not (len(items) == 1 and rows[0]["status"] == "failed"):
             logger.info("Report: %s", page)
 
-    def _one(self, item: Mapping[str, str], *, alone: bool) -> dict[str, Any]:
-        try:
-            self._check_room(item)
-            item = with_checksums(item)
-            weights = self.weights.sha256(item["modality"])
-            done = finished_result(self.results, item, weights, overwrite=self.overwrite)
-            return self._analyze(item) if done is None else done
-        except Exception as error:
-            first = reason(error)
-            status = "refused" if isinstance(first, ScanRefused) else "failed"
-            row: dict[str, Any] = {name: item[name] for name in ("case", "modality")}
-            row |= {"input": Path(item["image"]).name, "status": status}
-            if isinstance(first, ScanRefused):
-                row = write_refusal(self.results.output_dir, item, first)
-            else:
-                row["reasons"] = [_in_one_line(first)]
-            if alone:
-                self._tell_report([item], [row])
-                raise
-            logger.error("%s: %s: %s", item["case"], status, "; ".join(row["reasons"]))
-            if not isinstance(first, InputError):
-                logger.debug("%s:", item["case"], exc_info=error)
-            return row
 
-    def _check_room(self, item: Mapping[str, Any]) -> None:
-        """Find out whether the files of a scan can be written, before anything is computed."""
-        paths = [*self.results.wanted_files(item), result_path(self.results.output_dir, item, "quality", ".png")]
-        below = {part for path in paths for part in path.relative_to(self.results.output_dir).parts}
-        check_writable(paths[0].parent, sorted(below))
+def part_of(items: Sequence[Item], shard: str) -> list[Item]:
+    """Return the i-th of n parts of a list, for `i/n`: its items i, i + n, i + 2n, … counted from 1.
 
-    def _analyze(self, item: Mapping[str, str]) -> dict[str, Any]:
-        self.weights.use(item["modality"])
-        self.results.results.clear()
-        self.evaluator.data_loader = DataLoader(Dataset([dict(item)], self.preprocessing), batch_size=1, num_workers=0)
-        self.evaluator.state.epoch_length = 1
-        began = time.perf_counter()
-        self.evaluator.run()
-        result = self.results.results[0]
-        logger.info(
-            "%s: %d candidate regions, %.1f ml, score %.3f, %.0f s",
-            item["case"],
-            result["num_regions"],
-            result["region_volume_ml"],
-            result["anomaly_score"],
-            time.perf_counter() - began,
-        )
-        return result
+    The parts are disjoint, hold all items together, and differ by one item at most in length.
 
+    Raises:
+        InputError: if `shard` is not of that form, with 1 <= i <= n.
 
-def _in_one_line(error: BaseException) -> str:
-    """Return what was wrong without line breaks, and without the folders of the file that it is about."""
-    if isinstance(error, InputError):
-        place = f"{Path(error.path).name}: " if error.path is not None else ""
-        text = f"{place}{error.what.rstrip('.')}. {error.fix or ''}"
-    else:
-        text = f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    Examples:
+        >>> part_of(["a", "b", "c", "d", "e"], "2/3")
+        ['b', 'e']
+    """
+    index, count = (int(part) for part in checked_kind("shard", Shard, shard).split("/"))
+    return list(items[index - 1 :: count])
 
 
 def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813
-import torch
 from tqdm import tqdm
 
 from scripts.data import Role, add_participants
@@ -23,6 +19,7 @@ from scripts.errors import InputError
 from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
+from scripts.workflows.processes import LOST, run_in_processes
 
 __all__ = ["Preprocess"]
 
@@ -148,16 +145,9 @@ class Preprocess:
         if int(self.num_workers) < 2:
             yield from ((case["case"], steps.run(case)) for case in cases)
             return
-        # A fresh interpreter each: a fork would inherit the locks of torch's and ITK's threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(int(self.num_workers), mp_context=context, initializer=_one_thread) as pool:
-            waiting = {pool.submit(steps.run, case): case for case in cases}
-            for future in as_completed(waiting):
-                case = waiting[future]
-                try:
-                    yield case["case"], future.result()
-                except BrokenProcessPool:
-                    yield case["case"], _lost(case)
+        with closing(run_in_processes(steps.run, cases, num_workers=int(self.num_workers))) as finished:
+            for index, rows in finished:
+                yield cases[index]["case"], _lost(cases[index]) if rows is None else rows
 
     def _report(self, rows: Sequence[Row]) -> None:
         quality = self.folder / "quality"
@@ -190,16 +180,9 @@ class Preprocess:
         return [row for files in records if files.case not in now for row in files.read_record().get("scans", [])]
 
 
-def _one_thread() -> None:
-    """Keep a worker to one core, so that workers do not wait for each other."""
-    torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
 def _lost(case: Mapping[str, Any]) -> list[Row]:
-    told = "a process ended without a word, perhaps for want of memory: use a smaller --num_workers"
     facts = {name: case[name] for name in ("case", "subject", "session")}
-    failed = {"status": "failed", "reasons": [told]}
+    failed = {"status": "failed", "reasons": [LOST]}
     return [
         {**facts, "modality": scan["modality"], "input": Path(scan["image"]).name, **failed}
         for scan in case["scans"]

@@ -41,7 +41,7 @@ TAKEN: dict[str, str] = {
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
     "thresholds_file series population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "
     "default_point cache_dir init_weights encoder_path healthy untrained lesion held_out t1_datasets",
-    "None": "series population_components autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
+    "None": "shard cluster series population_components autocast_dtype modality limit decoder_width role brain_mask t1 operating_point checkpoint thresholds "
     "lesion_dir default_point cache_dir init_weights encoder_path threshold",
     "empty": "threshold",
     "an empty list": "save healthy untrained lesion held_out t1_datasets",

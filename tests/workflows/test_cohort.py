@@ -21,7 +21,7 @@ import pytest
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError, reason
 from scripts.scans import ScanReader
-from scripts.workflows import Cohort
+from scripts.workflows import ScanSteps
 
 from .conftest import FAST, run_command
 
@@ -143,13 +143,13 @@ def test_an_interrupted_run_leaves_no_half_written_file_and_goes_on_later(
 
 def test_results_that_were_removed_meanwhile_count_as_failed(infer, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (scans / "s2_t1.nii.gz").unlink()
-    analyze = Cohort._analyze
+    analyze = ScanSteps._analyze
 
-    def removing(self: Cohort, item: dict) -> dict:
+    def removing(self: ScanSteps, item: dict) -> dict:
         shutil.rmtree(tmp_path / "out" / "s1_t1", ignore_errors=True)
         return analyze(self, item)
 
-    monkeypatch.setattr(Cohort, "_analyze", removing)
+    monkeypatch.setattr(ScanSteps, "_analyze", removing)
     with pytest.raises((RuntimeError, InputError)) as caught:
         infer(str(scans))
     assert "1 of 2 scans have no anomaly map: s1_t1" in str(reason(caught.value))

@@ -1,0 +1,159 @@
+"""What is done to one scan of a cohort: the evaluator over it, or why it has no result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.utils import set_determinism
+
+from scripts.data.folders import check_writable
+from scripts.errors import InputError, reason
+from scripts.handlers.scan_result import ScanResult, scan_facts
+from scripts.networks import ModalityWeights
+from scripts.quality import ScanRefused
+from scripts.registration.template import load_template
+from scripts.report.panel import draw_quality_picture
+from scripts.report.scan_page import write_scan_page
+from scripts.report.tables import write_json
+from scripts.results import remove_result, result_path
+from scripts.scans.volume import as_volume, grid_of, original_scan
+from scripts.workflows.finished import finished_result, with_checksums
+
+__all__ = ["ScanSteps", "failed_row", "write_refusal"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused) -> dict[str, Any]:
+    """Write `result.json`, `quality.png` and `report.html` of a refused scan, and return the result."""
+    data: dict[Any, Any] = {**item, **refusal.data}
+    remove_result(output_dir, item)
+    result: dict[str, Any] = {**scan_facts(data), "status": "refused", "reasons": list(refusal.reasons)}
+    result["input"] = Path(item["image"]).name
+    picture = result_path(output_dir, item, "quality", suffix=".png")
+    template = load_template()
+    draw_quality_picture(
+        picture,
+        image=original_scan(data["image"]),
+        brain_mask=as_volume(data["brain_mask"]),
+        affine=grid_of(data["image"]),
+        template=template.image,
+        template_affine=template.affine,
+        checks=(result["quality"] or {}).get("checks", []),
+        title=f"{item['case']}: refused",
+    )
+    write_scan_page(
+        result_path(output_dir, item, "report", suffix=".html"), result=result, quality_picture=picture
+    )
+    write_json(result_path(output_dir, item, "result", suffix=".json"), result)
+    return result
+
+
+def failed_row(item: Mapping[str, str], *reasons: str) -> dict[str, Any]:
+    """Return the row of a scan without a result."""
+    row = {name: item[name] for name in ("case", "modality")} | {"input": Path(item["image"]).name}
+    return {**row, "status": "failed", "reasons": list(reasons)}
+
+
+@dataclass(kw_only=True)
+class ScanSteps:
+    """Find the anomalies of one scan after the other; it can be pickled, for other processes and machines.
+
+    Args:
+        make_evaluator: makes the engine, with its postprocessing, given `val_data_loader`.
+        preprocessing: what turns an entry of the datalist into the network's input.
+        results: the evaluator's handler that writes a scan's files.
+        weights: the network's weights, changed when the modality does.
+        overwrite: whether scans with a finished result are done again.
+        seed: that torch, NumPy and Python start each scan from; None leaves them.
+    """
+
+    make_evaluator: Callable[..., SupervisedEvaluator]
+    preprocessing: Callable
+    results: ScanResult
+    weights: ModalityWeights
+    overwrite: bool = False
+    seed: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the engine, which every process makes for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "evaluator"}
+
+    @cached_property
+    def evaluator(self) -> SupervisedEvaluator:
+        """The engine."""
+        evaluator = self.make_evaluator(val_data_loader=[])
+        logging.getLogger(evaluator.__class__.__module__).setLevel(logging.WARNING)
+        evaluator.logger.setLevel(logging.CRITICAL)  # the reason of a failure is said once, below
+        evaluator.interrupt_resume_enabled = False  # ignite would go on with a scan that failed
+        return evaluator
+
+    def __call__(self, item: Mapping[str, str]) -> dict[str, Any]:
+        """Return the result of a scan as in its `result.json`, or a row that says why it has none."""
+        try:
+            return self.run(item)
+        except Exception as error:
+            row = self.told(item, error)
+            logger.error("%s: %s: %s", item["case"], row["status"], "; ".join(row["reasons"]))
+            if not isinstance(reason(error), InputError):
+                logger.debug("%s:", item["case"], exc_info=error)
+            return row
+
+    def run(self, item: Mapping[str, str]) -> dict[str, Any]:
+        """Return the result of a scan, or raise what it failed for."""
+        self._check_room(item)
+        item = with_checksums(item)
+        weights = self.weights.sha256(item["modality"])
+        done = finished_result(self.results, item, weights, overwrite=self.overwrite)
+        return self._analyze(item) if done is None else done
+
+    def told(self, item: Mapping[str, str], error: BaseException) -> dict[str, Any]:
+        """Return the row of a scan that `run` raised an error for; write the files of one that was refused."""
+        first = reason(error)
+        if isinstance(first, ScanRefused):
+            return write_refusal(self.results.output_dir, item, first)
+        return failed_row(item, _in_one_line(first))
+
+    def _check_room(self, item: Mapping[str, Any]) -> None:
+        """Find out whether the files of a scan can be written, before anything is computed."""
+        paths = [*self.results.wanted_files(item), result_path(self.results.output_dir, item, "quality", ".png")]
+        below = {part for path in paths for part in path.relative_to(self.results.output_dir).parts}
+        check_writable(paths[0].parent, sorted(below))
+
+    def _analyze(self, item: Mapping[str, str]) -> dict[str, Any]:
+        if self.seed is not None:
+            set_determinism(self.seed)
+        self.weights.use(item["modality"])
+        self.results.results.clear()
+        self.evaluator.data_loader = DataLoader(Dataset([dict(item)], self.preprocessing), batch_size=1, num_workers=0)
+        self.evaluator.state.epoch_length = 1
+        began = time.perf_counter()
+        self.evaluator.run()
+        result = self.results.results[0]
+        logger.info(
+            "%s: %d candidate regions, %.1f ml, score %.3f, %.0f s",
+            item["case"],
+            result["num_regions"],
+            result["region_volume_ml"],
+            result["anomaly_score"],
+            time.perf_counter() - began,
+        )
+        return result
+
+
+def _in_one_line(error: BaseException) -> str:
+    """Return what was wrong without line breaks, and without the folders of the file that it is about."""
+    if isinstance(error, InputError):
+        place = f"{Path(error.path).name}: " if error.path is not None else ""
+        text = f"{place}{error.what.rstrip('.')}. {error.fix or ''}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
