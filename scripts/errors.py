@@ -68,6 +68,6 @@ def end_with_the_reason() -> None:
     """Make a command that fails end with the message of the first error, as its last line.
 
     `monai.bundle` wraps every error of a config twice or more, so that the message that helps is far up. Wrong input
-    (`InputError`) is then told in that line alone, without a traceback. The exit status stays 1.
+    (`InputError`) is then reported in that line alone, without a traceback. The exit status stays 1.
     """
     sys.excepthook = _last_line

@@ -147,7 +147,7 @@ _PACKAGES = (
 
 
 def bundle_version() -> str:
-    """Return the bundle's version as its metadata tell it."""
+    """Return the bundle's version as its metadata say it."""
     metadata = Path(bundle_root()) / "configs" / "metadata.json"
     return str(json.loads(metadata.read_text(encoding="utf-8"))["version"])
 

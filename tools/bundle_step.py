@@ -84,12 +84,12 @@ class Step:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / _STARTED, self._identity())
         logger.info("%s: running, the output goes to %s", self.name, self.log)
-        told = self.log.stat().st_size if self.log.is_file() else 0
+        reported = self.log.stat().st_size if self.log.is_file() else 0
         path = os.pathsep.join(part for part in (str(project_root()), os.environ.get("PYTHONPATH", "")) if part)
         with self.log.open("a", encoding="utf-8") as log:
             code = _run_to_its_end(command, log, {**os.environ, "PYTHONPATH": path})
         if code or not (self.folder / self.product).is_file():
-            raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log, told)} ({self.log})")
+            raise StepError(f"{self.name} failed (status {code}): {_last_line(self.log, reported)} ({self.log})")
         write_json(self.folder / _MARK, self._identity())
         return self.folder / self.product
 

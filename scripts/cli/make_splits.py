@@ -89,7 +89,7 @@ def make_splits(
         make_record,
         participants_of,
         split_files,
-        told,
+        summary_line,
         write_record,
     )
 
@@ -127,7 +127,7 @@ def make_splits(
         write_csv(file, rows, for_people=False)
     if not published:
         write_record(path, set_record)
-    lines = "\n".join(told(file, rows) for file, rows in files.items())
+    lines = "\n".join(summary_line(file, rows) for file, rows in files.items())
     logger.info("%d cases of %d subjects:\n%s", len(cases), len({case.subject for case in cases}), lines)
     logger.info("%s: use it with --dataset_dir %s --datasets \"['%s']\"", path, root, path if record else set_name)
     return load_record(path)

@@ -229,7 +229,7 @@ def _check_cases(items: list[Item], *, source: Path) -> None:
     repeated = sorted(case for case, count in counts.items() if count > 1)
     if repeated:
         what = f"different images have the same file name: {', '.join(repeated[:NUM_NAMED])}"
-        raise InputError(what, path=source, fix="Rename them: the name tells the cases apart in the reports")
+        raise InputError(what, path=source, fix="Rename them: the name says the cases apart in the reports")
 
 
 def _check_files(items: list[Item], *, source: Path) -> None:

@@ -236,8 +236,8 @@ class TrainingCheckpoint:
         stopped = isinstance(early_stop, ResumableEarlyStop) and early_stop.has_stopped(content.get("early_stop", {}))
         self.is_finished = finished == max_epochs or stopped
         if self.is_finished:
-            told = "%s: this training has ended, after epoch %d. A larger --max_epochs%s would go on with it."
-            logger.info(told, self.path, finished, " or --patience" if stopped else "")
+            reported = "%s: this training has ended, after epoch %d. A larger --max_epochs%s would go on with it."
+            logger.info(reported, self.path, finished, " or --patience" if stopped else "")
             return
         content["trainer"]["max_epochs"] = max_epochs
         absent = [name for name in _ADDED_LATER if name in self.objects and name not in content]

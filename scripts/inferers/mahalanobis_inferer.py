@@ -245,8 +245,8 @@ class MahalanobisInferer(Inferer):
 
     def _load_weights(self, inputs: torch.Tensor, network: torch.nn.Module) -> str | None:
         """Load the weights for the modality that the batch carries, and return that modality."""
-        told = carried(inputs, "modality")
-        modalities = sorted({told} if isinstance(told, str) else set(told or ()))
+        reported = carried(inputs, "modality")
+        modalities = sorted({reported} if isinstance(reported, str) else set(reported or ()))
         if self.weights is None or not modalities:
             return None
         if len(modalities) > 1:

@@ -56,9 +56,9 @@ class HostResultd(Transform):
         if self.path_key not in data:
             return dict(data)
         case = Path(str(data[self.path_key])).name.split(".")[0]
-        told = self.results.describe({"case": case, **{str(key): value for key, value in data.items()}})
+        reported = self.results.describe({"case": case, **{str(key): value for key, value in data.items()}})
         gc.collect()
         wish = str(data.get(self.wish_key) or _MASK)
-        result = {key: value for key, value in told.items() if key not in _APART} | {"volume": wish}
+        result = {key: value for key, value in reported.items() if key not in _APART} | {"volume": wish}
         answer: dict[Hashable, Any] = {**data, self.volume_key: data[wish], self.result_key: result}
         return answer if wish == _MASK else {**answer, "result_dtype": "float32"}

@@ -253,11 +253,11 @@ def _help_page(
         title = str(extra.get("group") or "options")
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        told = _told_option(field, known.get(name, None if field.is_required() else field.default), extra)
+        reported = _option_help(field, known.get(name, None if field.is_required() else field.default), extra)
         if place:
-            parser.add_argument(name, nargs=None if field.is_required() else "?", help=told)
+            parser.add_argument(name, nargs=None if field.is_required() else "?", help=reported)
         else:
-            groups[title].add_argument(f"--{name}", metavar="X", help=told)
+            groups[title].add_argument(f"--{name}", metavar="X", help=reported)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser.format_help()
 
@@ -271,7 +271,7 @@ def _usage(function: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> str
     return " ".join([*words, *needed, "[--option X ...]"])
 
 
-def _told_option(field: FieldInfo, default: Any, extra: Mapping[str, Any]) -> str:
+def _option_help(field: FieldInfo, default: Any, extra: Mapping[str, Any]) -> str:
     unit = f", {extra['unit']}" if extra.get("unit") else ""
     shown = "" if default in (None, "", (), []) or str(default)[:1] in "$@{" else f" (default: {_word(default)})"
     return f"{field.description}{unit}{shown}".replace("%", "%%")

@@ -16,7 +16,7 @@ OPEN: Range = (None, None)
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A number of quality control: outside of `warn` it is told, outside of `refuse` the scan is refused.
+    """A number of quality control: outside of `warn` it is reported, outside of `refuse` the scan is refused.
 
     Attributes:
         label: what the number is.
@@ -44,7 +44,7 @@ BOUNDS: dict[str, Bound] = {
         unit="mm",
         warn=(None, 4.0),
         refuse=(None, 10.0),
-        why="up to 5 in the real scans (in-plane T2), which is told; slices 10 mm apart skip most lesions",
+        why="up to 5 in the real scans (in-plane T2), which is reported; slices 10 mm apart skip most lesions",
     ),
     "voxel_anisotropy": Bound(
         label="longest over shortest voxel edge",

@@ -160,7 +160,7 @@ class QualityControld(MapTransform, InvertibleTransform):
         for tissue, value in values.items():
             name = f"{modality}_{tissue}_contrast"
             checks.append(judge(name, value, self.ranges[name], fatal_reason=reason))
-            if checks[-1].fatal:  # a scan of another kind contradicts in both, and is told once
+            if checks[-1].fatal:  # a scan of another kind contradicts in both, and is reported once
                 break
         return checks
 

@@ -88,7 +88,7 @@ def coarse_template() -> Volume:
 
 
 def describe_turn(turn: NDArray) -> str:
-    """Say in words where a quarter turn [3, 3] takes the directions that a header tells."""
+    """Say in words where a quarter turn [3, 3] takes the directions that a header gives."""
     if np.array_equal(turn, np.eye(3)):
         return AS_THE_HEADER_SAYS
     parts = []
@@ -149,10 +149,10 @@ def _is_header(found: _Try) -> bool:
 
 
 def find_orientation(scan: Scan, *, min_gain: float = MIN_GAIN, sure: float = SURE, seed: int = 0) -> Orientation:
-    """Compare the orientation that the header tells, with the head tilted up to 30°, to the other 23 quarter turns.
+    """Compare the orientation that the header gives, with the head tilted up to 30°, to the other 23 quarter turns.
 
     Each is fitted to the template at 8 mm by rotation, shift and one scale. Where a header mirrors a scan, the turn
-    that looks alike is found: the template's halves are the same, so that left and right cannot be told.
+    that looks alike is found: the template's halves are the same, so that left and right cannot be distinguished.
 
     Args:
         scan: the brain.

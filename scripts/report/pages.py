@@ -268,7 +268,7 @@ def write_preprocessing_page(path: str | os.PathLike[str], rows: Sequence[Mappin
                 "status": scan_status({**row, "quality": {"forced": row.get("forced")}}, done="ok"),
                 "picture": png_uri(small_png(picture.read_bytes(), width=_PICTURE_WIDTH)) if known else None,
                 "link": picture.name,
-                "told": [*row.get("reasons", []), *row.get("warnings", [])],
+                "reported": [*row.get("reasons", []), *row.get("warnings", [])],
             }
         )
     facts = _preprocessing_counts(rows)

@@ -28,7 +28,7 @@ __all__ = ["ScanFile", "read_scan_file"]
 _GZIP = b"\x1f\x8b"
 _HEAD = 540  # bytes of the longest header, NIfTI-2
 _CHUNK = 1 << 16
-_MGH_FLAG = 28  # where an MGH header says (int16) whether it tells the orientation
+_MGH_FLAG = 28  # where an MGH header says (int16) whether it gives the orientation
 _CONVERT = "Convert it to NIfTI"
 _ONE_FILE = "Save it as one NIfTI file: `nibabel.save(nibabel.load('a.hdr'), 'a.nii.gz')`"
 _AGAIN = "Copy or convert it again from its source"
@@ -51,7 +51,7 @@ class ScanFile:
     Attributes:
         image: the image as nibabel describes it; its voxels can no longer be read from it.
         voxels: [H, W, D], scaled as the header says, native byte order.
-        oriented: False for formats or headers that do not tell the orientation.
+        oriented: False for formats or headers that do not give the orientation.
     """
 
     image: SpatialImage

@@ -118,7 +118,7 @@ def on_grid_of(image: torch.Tensor, mask: torch.Tensor, *, name: str) -> torch.T
         name: what the mask is called, for the messages.
 
     Raises:
-        InputError: if the grids differ and the mask's header does not tell where it lies, or it lies elsewhere.
+        InputError: if the grids differ and the mask's header does not say where it lies, or it lies elsewhere.
     """
     if not isinstance(image, MetaTensor) or not isinstance(mask, MetaTensor) or mask.shape[0] != 1:
         return mask

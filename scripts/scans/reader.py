@@ -63,9 +63,9 @@ def header_affine(image: SpatialImage, *, oriented: bool = True) -> HeaderAffine
     affine = np.diag([factor, factor, factor, 1.0]) @ found.affine
     longest = float(np.linalg.norm(affine[:3, :3], axis=0).max())
     if longest > MAX_EDGE_MM:
-        told = f" (its unit is the {unit})" if unit else ""
+        note = f" (its unit is the {unit})" if unit else ""
         fix = "Correct the header's voxel sizes or its unit (`xyzt_units`)"
-        raise InputError(f"the header says that voxels are {longest:,.6g} mm long{told}, as in no head scan", fix=fix)
+        raise InputError(f"the header says that voxels are {longest:,.6g} mm long{note}, as in no head scan", fix=fix)
     notes = [*found.notes, *([f"the header's unit is the {unit}, not the millimetre"] if unit else [])]
     return HeaderAffine(affine=affine, problems=found.problems, notes=notes)
 
@@ -120,9 +120,9 @@ def _usable(affine: Affine) -> bool:
 def _guess(affine: Affine, notes: list[str]) -> HeaderAffine:
     if not _usable(affine):
         fix = "Convert the scan again from its source (for DICOM, `dcm2niix`)"
-        raise InputError("the header tells neither the orientation nor the size of the voxels", fix=fix)
+        raise InputError("the header gives neither the orientation nor the size of the voxels", fix=fix)
     axes = "".join(nib.aff2axcodes(affine))
-    problem = f"the header does not tell the orientation; its voxel axes were taken as {axes}, which is a guess"
+    problem = f"the header does not give the orientation; its voxel axes were taken as {axes}, which is a guess"
     return HeaderAffine(affine=affine, problems=[problem], notes=notes)
 
 
@@ -184,7 +184,7 @@ class ScanReader(NibabelReader):
 
     Raises:
         InputError: in `get_data`, if a file is missing, no such image, cut off, damaged, or no single volume of real
-            numbers, or its header tells not even voxel sizes.
+            numbers, or its header gives not even voxel sizes.
     """
 
     def __init__(self, channel_dim: str | int | None = None, *, as_closest_canonical: bool = False) -> None:

@@ -149,7 +149,7 @@ def add_note(data: dict[Any, Any], step: str, **facts: Any) -> None:
 
 
 def source_path(image: torch.Tensor) -> Path | None:
-    """Return the file that `image` was loaded from, if its metadata tell."""
+    """Return the file that `image` was loaded from, if its metadata say."""
     name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     return Path(name) if isinstance(name, (str, Path)) else None
 

@@ -71,7 +71,7 @@ class SetModalityd(Transform):
         path_keys: where the file's name may stand.
 
     Raises:
-        InputError: if `modality` is neither; on calling, if the case has another one, or its name tells another kind of
+        InputError: if `modality` is neither; on calling, if the case has another one, or its name says another kind of
             scan.
     """
 

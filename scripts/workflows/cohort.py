@@ -209,13 +209,13 @@ def _tell_table(rows: Sequence[Mapping[str, Any]]) -> None:
     width = max(len(str(row["case"])) for row in rows)
     lines = []
     for row in rows:
-        told = (
+        reported = (
             f"{row['num_regions']:4d} candidate regions {row['region_volume_ml']:8.1f} ml"
             f"  score {row['anomaly_score']:.3f}"
             if row["status"] == "ok"
             else "; ".join(row["reasons"])
         )
-        lines.append(f"  {row['case']:<{width}}  {row['status']:<7}  {told}")
+        lines.append(f"  {row['case']:<{width}}  {row['status']:<7}  {reported}")
     counts = Counter(row["status"] for row in rows)
-    told_counts = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
-    logger.info("%d scans: %s\n%s", len(rows), told_counts, "\n".join(lines))
+    reported_counts = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
+    logger.info("%d scans: %s\n%s", len(rows), reported_counts, "\n".join(lines))

@@ -27,7 +27,7 @@ __all__ = [
     "make_record",
     "participants_of",
     "split_files",
-    "told",
+    "summary_line",
     "write_record",
 ]
 
@@ -243,7 +243,7 @@ def write_record(path: Path, record: DatasetRecord) -> None:
     write_text(path, f"# {record.name}: written by scripts.cli.make_splits.\n{text}")
 
 
-def told(file: Path, rows: Rows) -> str:
+def summary_line(file: Path, rows: Rows) -> str:
     """Return a line about a CSV file: subjects, scans, mean age and share of women."""
     subjects = {row["subject"]: row for row in rows}
     ages = [float(row["age"]) for row in subjects.values() if row["age"]]

@@ -128,7 +128,7 @@ class Preprocess:
         try:
             inputs = [input_checksums(scan) for scan in case["scans"]]
         except InputError:
-            return None  # told when its turn comes
+            return None  # reported when its turn comes
         if self.overwrite or not files.is_finished(inputs):
             return None
         record = files.read_record()
@@ -157,13 +157,13 @@ class Preprocess:
         if self.participants:
             self._add_participants(self.participants, rows)
         counts = Counter(row["status"] for row in rows)
-        told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
+        total = ", ".join(f"{counts[name]} {name}" for name in ("ok", "refused", "failed") if counts[name])
         lines = [
             f"  {row['case']} ({row['modality']}): {row['status']}: {'; '.join(row['reasons'])}"
             for row in rows
             if row["status"] != "ok"
         ]
-        logger.info("%s: %d scans: %s; %s\n%s", self.folder, len(rows), told, quality / "index.html", "\n".join(lines))
+        logger.info("%s: %d scans: %s; %s\n%s", self.folder, len(rows), total, quality / "index.html", "\n".join(lines))
 
     def _add_participants(self, table: str, rows: Sequence[Row]) -> None:
         """Add the table to that of the set; a line that is there changes only with a scan of this run."""

@@ -163,7 +163,7 @@ class CaseSteps:
     overwrite: bool = False
 
     def run(self, case: Mapping[str, Any]) -> list[Row]:
-        """Bring a case onto the grid, the T1 first; a scan that fails is told, not raised.
+        """Bring a case onto the grid, the T1 first; a scan that fails is reported, not raised.
 
         Args:
             case: from `find_raw_cases`.

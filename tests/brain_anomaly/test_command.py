@@ -31,8 +31,8 @@ def test_the_version_comes_without_loading_torch(root: Path):
         "from brain_anomaly.command import main\n"
         "try:\n    main()\nexcept SystemExit:\n    assert 'torch' not in sys.modules\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True).stdout
-    assert told.strip() == json.loads((root / "metadata.json").read_text())["version"]
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True).stdout
+    assert reported.strip() == json.loads((root / "metadata.json").read_text())["version"]
 
 
 def test_a_participant_that_is_not_there_is_named(tmp_path, capsys):

@@ -19,7 +19,7 @@ PLAIN = ("reconstruction", "uncertainty", "brain_mask", "mean_l1")
 
 @pytest.fixture
 def make(scheduler):
-    """Factory: an inferer that is quick and quiet unless told otherwise."""
+    """Factory: an inferer that is quick and quiet unless it is given options."""
 
     def _make(**options):
         return MahalanobisInferer(scheduler, **({"num_samples": 3, "progress": False} | options))

@@ -36,11 +36,11 @@ def step(tmp_path):
 
 
 def test_a_host_gets_the_result_without_places_on_the_server(step, item):
-    told = step(item)["result"]
-    assert (told["case"], told["modality"], told["threshold"]) == ("sub-01_T1w", "t1", 0.3)
-    assert told["region_volume_ml"] == pytest.approx(1.0)
-    np.testing.assert_allclose(told["regions"][0]["centroid_mm"], [4.5, 4.5, 4.5])
-    assert "/srv" not in json.dumps(told)
+    reported = step(item)["result"]
+    assert (reported["case"], reported["modality"], reported["threshold"]) == ("sub-01_T1w", "t1", 0.3)
+    assert reported["region_volume_ml"] == pytest.approx(1.0)
+    np.testing.assert_allclose(reported["regions"][0]["centroid_mm"], [4.5, 4.5, 4.5])
+    assert "/srv" not in json.dumps(reported)
 
 
 def test_the_volume_that_was_asked_for_comes_back(step, item):
@@ -48,7 +48,7 @@ def test_the_volume_that_was_asked_for_comes_back(step, item):
     assert mask["pred"] is item["lesion_mask"]
     assert wished["pred"] is item["anomaly_map"]
     assert wished["result_dtype"] == "float32"
-    assert [told["result"]["volume"] for told in (mask, wished)] == ["lesion_mask", "anomaly_map"]
+    assert [reported["result"]["volume"] for reported in (mask, wished)] == ["lesion_mask", "anomaly_map"]
 
 
 def test_a_scan_of_our_own_commands_is_left_as_it_is(step, item):

@@ -31,8 +31,8 @@ def template(server, tmp_path_factory):
     from monailabel.client import MONAILabelClient
 
     folder = tmp_path_factory.mktemp("template")
-    mask, told = MONAILabelClient(server.url, tmpdir=str(folder)).infer(MODEL, "template_T1w", QUICK)
-    return nib.load(mask), told
+    mask, reported = MONAILabelClient(server.url, tmpdir=str(folder)).infer(MODEL, "template_T1w", QUICK)
+    return nib.load(mask), reported
 
 
 def check_grid(mask: nib.Nifti1Image, scan: Path) -> None:
@@ -59,15 +59,15 @@ def test_the_mask_lies_on_the_scans_grid_and_is_that_of_the_command_line(server,
 
 
 def test_the_json_is_the_result_of_the_scan(server, template):
-    mask, told = template
+    mask, reported = template
     shipped = json.loads((server.bundle / "models" / "thresholds.json").read_text())["t1"]["default"]
-    assert told["threshold"] == shipped["points"][shipped["default"]]["threshold"]
-    assert (told["case"], told["modality"], told["status"]) == ("template_T1w", "t1", "ok")
-    assert told["parameters"]["num_samples"] == 2
-    assert told["weights"]["file"] == "model.pt"
+    assert reported["threshold"] == shipped["points"][shipped["default"]]["threshold"]
+    assert (reported["case"], reported["modality"], reported["status"]) == ("template_T1w", "t1", "ok")
+    assert reported["parameters"]["num_samples"] == 2
+    assert reported["weights"]["file"] == "model.pt"
     millilitres = np.count_nonzero(mask.dataobj) * abs(np.linalg.det(mask.affine[:3, :3])) / 1000
-    assert told["region_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
-    assert told["quality"]["passed"]
+    assert reported["region_volume_ml"] == pytest.approx(millilitres, rel=1e-3)
+    assert reported["quality"]["passed"]
 
 
 @pytest.mark.parametrize(
@@ -79,17 +79,17 @@ def test_the_json_is_the_result_of_the_scan(server, template):
     ],
 )
 def test_real_scans_agree_with_the_command_line(server, client, real_scan, tmp_path, name, params, command, weights):
-    path, told = client.infer(MODEL, real_scan(name), dict(params))
+    path, reported = client.infer(MODEL, real_scan(name), dict(params))
     mask = nib.load(path)
     check_grid(mask, server.studies / f"{name}.nii.gz")
-    assert told["weights"]["file"] == weights
-    assert told["parameters"]["num_samples"] == params.get("num_samples", 10)
+    assert reported["weights"]["file"] == weights
+    assert reported["parameters"]["num_samples"] == params.get("num_samples", 10)
     assert dice(mask, command_line_mask(server, name, tmp_path, *command)) >= 0.99
 
 
 def test_threshold_and_number_of_samples_follow_the_request(server, template, tmp_path):
-    before, told_before = template
-    higher = told_before["threshold"] * 1.5
+    before, reported_before = template
+    higher = reported_before["threshold"] * 1.5
     # as text, and as .nrrd, which is how 3D Slicer and OHIF ask
     asked = {"num_samples": "3", "threshold": str(higher), "result_extension": ".nrrd", "result_dtype": "uint8"}
     status, body = server.post("template_T1w", asked, output="image")
@@ -100,9 +100,9 @@ def test_threshold_and_number_of_samples_follow_the_request(server, template, tm
     assert 0 < np.count_nonzero(mask) < np.count_nonzero(before.dataobj)
     assert header["space"] == "left-posterior-superior"
     status, body = server.post("template_T1w", {"num_samples": 3, "threshold": higher}, output="json")
-    told = json.loads(body)
-    assert (status, told["threshold"], told["threshold_source"]) == (200, higher, "given by the user")
-    assert told["parameters"]["num_samples"] == 3
+    reported = json.loads(body)
+    assert (status, reported["threshold"], reported["threshold_source"]) == (200, higher, "given by the user")
+    assert reported["parameters"]["num_samples"] == 3
 
 
 @pytest.mark.parametrize(
@@ -148,23 +148,23 @@ def test_no_option_of_a_request_is_executed(server, tmp_path, option):
 
 
 def test_slicers_client_gets_the_map_and_other_thresholds_without_a_second_run(server, client, template):
-    mask, told = template
+    mask, reported = template
     client.infer(MODEL, "template_T1w", dict(QUICK))  # the last scan asked for is this one
     before = server.network_runs()
-    path, told_map = client.infer(MODEL, "template_T1w", {**QUICK, "returns": "anomaly_map", "result_dtype": "uint8"})
+    path, reported_map = client.infer(MODEL, "template_T1w", {**QUICK, "returns": "anomaly_map", "result_dtype": "uint8"})
     image = nib.load(path)
     values = np.asarray(image.dataobj)
-    assert (values.dtype.kind, told_map["volume"]) == ("f", "anomaly_map")
+    assert (values.dtype.kind, reported_map["volume"]) == ("f", "anomaly_map")
     np.testing.assert_allclose(image.affine, mask.affine, atol=GRID_MM)
-    np.testing.assert_array_equal(np.asarray(mask.dataobj) > 0, (values >= told["threshold"]) & (values > 0))
-    _, told_higher = client.infer(MODEL, "template_T1w", {**QUICK, "threshold": told["threshold"] * 1.5})
-    assert told_higher["region_volume_ml"] < told["region_volume_ml"]
+    np.testing.assert_array_equal(np.asarray(mask.dataobj) > 0, (values >= reported["threshold"]) & (values > 0))
+    _, reported_higher = client.infer(MODEL, "template_T1w", {**QUICK, "threshold": reported["threshold"] * 1.5})
+    assert reported_higher["region_volume_ml"] < reported["region_volume_ml"]
     assert server.network_runs() == before
 
 
 def test_a_t1_of_the_server_goes_with_a_t2(client, real_scan):
-    _, told = client.infer(MODEL, real_scan("inplaneT2"), {**QUICK, "t1": real_scan("partner_T1w")})
-    assert np.shape(told["preprocessing"]["brain_extraction"]["t2_to_t1"]) == (4, 4)
+    _, reported = client.infer(MODEL, real_scan("inplaneT2"), {**QUICK, "t1": real_scan("partner_T1w")})
+    assert np.shape(reported["preprocessing"]["brain_extraction"]["t2_to_t1"]) == (4, 4)
 
 
 def test_two_readers_at_once_get_the_mask_that_one_gets(server, template, tmp_path):

@@ -90,18 +90,18 @@ def test_another_threshold_and_the_map_need_no_second_run(task, studies, monkeyp
 
     monkeypatch.setattr(BasicInferTask, "run_inferer", counted)
     asked = {"image": str(studies / "template_T1w.nii.gz"), "num_samples": 2, "device": "cpu"}
-    first, told = task(dict(asked))
-    higher = told["threshold"] * 1.5
-    second, told_higher = task({**asked, "threshold": higher})
-    path, told_map = task({**asked, "returns": "anomaly_map", "result_dtype": "uint8"})
+    first, reported = task(dict(asked))
+    higher = reported["threshold"] * 1.5
+    second, reported_higher = task({**asked, "threshold": higher})
+    path, reported_map = task({**asked, "returns": "anomaly_map", "result_dtype": "uint8"})
     assert len(ran) == 1
     image = nib.load(path)
     values = image.get_fdata()
     assert image.get_data_dtype() == np.float32
-    assert [told["volume"], told_map["volume"]] == ["lesion_mask", "anomaly_map"]
-    for mask, threshold in ((first, told["threshold"]), (second, higher)):
+    assert [reported["volume"], reported_map["volume"]] == ["lesion_mask", "anomaly_map"]
+    for mask, threshold in ((first, reported["threshold"]), (second, higher)):
         np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, (values >= threshold) & (values > 0))
-    assert told_higher["region_volume_ml"] < told["region_volume_ml"]
-    assert told_higher["anomaly_score"] == told["anomaly_score"]
+    assert reported_higher["region_volume_ml"] < reported["region_volume_ml"]
+    assert reported_higher["anomaly_score"] == reported["anomaly_score"]
     task({**asked, "force": True})
     assert len(ran) == 2

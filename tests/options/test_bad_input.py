@@ -35,7 +35,7 @@ WRONG: dict[str, Any] = {
 TAKEN: dict[str, str] = {
     "a fraction": "regularization ssim_sigma smoothing_sigma memory_budget_mb grid_spacing lesion_bins_ml max_median_ml "
     "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold min_volume_ml "
-    "max_gradient_norm",
+    "max_gradient_norm anomaly_weight",
     "a truth value": "min_max median_scaling population shared_noise progress bias_correction quality_control overwrite force picture "
     "report dicom keep_published_splits full_resolution ema_ramp anomalies resume",
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
@@ -69,13 +69,13 @@ def test_every_wrong_value_is_refused_in_one_line_that_names_the_option_the_valu
     for _, name, kind in (row for row in ROWS if row[0] == config):
         with pytest.raises(InputError) as caught:
             checked(CONFIGS[config], name, WRONG[kind], where="my.yaml")
-        told = str(caught.value)
-        assert re.fullmatch(rf"my\.yaml: `{name}` must be .+, got .+\. For example --{name} .+", told), (
+        reported = str(caught.value)
+        assert re.fullmatch(rf"my\.yaml: `{name}` must be .+, got .+\. For example --{name} .+", reported), (
             name,
             kind,
-            told,
+            reported,
         )
-        assert len(told) < 420, (name, kind)
+        assert len(reported) < 420, (name, kind)
 
 
 def test_the_table_is_large_and_what_an_option_takes_is_taken() -> None:

@@ -108,10 +108,10 @@ def test_the_exit_status_tells_wrong_use_from_failed_scans(
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         run_command(command, arguments=words)
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert stop.value.code == status
-    assert told.strip().splitlines()[-1].startswith(last)
-    assert ("Traceback" in told) == (words == ["broken"])
+    assert reported.strip().splitlines()[-1].startswith(last)
+    assert ("Traceback" in reported) == (words == ["broken"])
 
 
 COMMANDS = {
@@ -123,13 +123,13 @@ COMMANDS |= {name: f"from brain_anomaly import command; command.{name}()" for na
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_version_need_no_library_that_takes_long(root: Path, name: str) -> None:
     slow = "import sys; sys.modules.update(dict.fromkeys(['torch', 'monai', 'numpy', 'nibabel', 'scipy']))"
-    for option, told in (("--help", "usage: "), ("--version", ".")):
+    for option, reported in (("--help", "usage: "), ("--version", ".")):
         code = f"{slow}; import runpy; sys.argv = ['x', {option!r}]; {COMMANDS[name]}"
         environment = {**os.environ, "PYTHONPATH": str(root)}
         began = os.times()
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
-        assert told in done.stdout
+        assert reported in done.stdout
         ended = os.times()
         processor = ended.children_user - began.children_user + ended.children_system - began.children_system
         assert processor < 1.5, "seconds on an idle core; the clock would tell what else runs"
@@ -138,6 +138,6 @@ def test_help_and_version_need_no_library_that_takes_long(root: Path, name: str)
 def test_help_tells_every_option_and_that_this_is_no_medical_device(root: Path) -> None:
     command_line = [sys.executable, "-m", "scripts.cli.analyze", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    told = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    reported = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
     for words in ("--num_samples", "--timestep", "--map", "not a medical device", "squared intensity", "(default: 3141)"):
-        assert words in told or words == "--map"
+        assert words in reported or words == "--map"

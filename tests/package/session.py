@@ -25,7 +25,7 @@ def blocks(document: str) -> list[str]:
 def printed_example() -> dict:
     """Run the examples of docs/python.md as they are printed, but on fewer reconstructions."""
     example, network_example = blocks(Path(BUNDLE, "docs", "python.md").read_text(encoding="utf-8"))
-    with contextlib.redirect_stdout(io.StringIO()) as told:
+    with contextlib.redirect_stdout(io.StringIO()) as reported:
         names: dict = {}
         exec(example.replace('"inference")', '"inference", num_samples=2)'), names)
         exec(network_example, names)
@@ -33,7 +33,7 @@ def printed_example() -> dict:
     weights = torch.load(f"{BUNDLE}/models/model.pt", weights_only=True)
     return {
         "lines": len(example.splitlines()),
-        "told": told.getvalue(),
+        "reported": reported.getvalue(),
         "shapes": {name: list(scan[name].shape) for name in ("image", "anomaly_map", "lesion_mask")},
         "affine": scan["anomaly_map"].affine.tolist(),
         "mask": sorted(set(scan["lesion_mask"].flatten().tolist())),
@@ -64,14 +64,14 @@ def refusals() -> dict[str, str]:
         "script": lambda: ckpt_export(filepath="model.ts", **files),
         "trace": lambda: ckpt_export(filepath="model.ts", **files, **slices),
     }
-    told = {}
+    reported = {}
     for name, command in commands.items():
         try:
             command()
-            told[name] = "it works"
+            reported[name] = "it works"
         except (NotSupportedError, RuntimeError, TypeError) as error:
-            told[name] = f"{type(error).__name__}: {error}"
-    return told
+            reported[name] = f"{type(error).__name__}: {error}"
+    return reported
 
 
 def training(dataset_dir: str, overrides: dict) -> list[str] | None:

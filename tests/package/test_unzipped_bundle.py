@@ -52,7 +52,7 @@ def test_elsewhere_the_command_needs_the_folder_on_the_path(unzipped: Path, tmp_
 def test_the_printed_example_goes_from_a_path_to_a_map_in_memory(session: dict, template: Path) -> None:
     example, scan = session["example"], nib.load(template)
     assert example["lines"] <= 10
-    assert example["told"].startswith("torch.Size([1, 99, 117, 95])")
+    assert example["reported"].startswith("torch.Size([1, 99, 117, 95])")
     assert set(map(tuple, example["shapes"].values())) == {(1, *scan.shape)}
     np.testing.assert_allclose(example["affine"], scan.affine, atol=1e-4)
     assert example["peak"] > 0
@@ -79,16 +79,16 @@ def test_a_trace_of_the_network_gives_the_same_numbers(session: dict) -> None:
 def test_the_documents_say_why_monai_cannot_export_the_network(session: dict, unzipped: Path) -> None:
     assert session["refusals"]["script"].startswith("NotSupportedError: keyword-arg expansion is not supported")
     assert "missing 1 required positional argument: 'timesteps'" in session["refusals"]["trace"]
-    told = (unzipped / "docs" / "model_zoo.md").read_text()
-    assert "keyword-arg expansion is not supported" in told
-    assert "missing 1 required positional argument: 'timesteps'" in told
+    reported = (unzipped / "docs" / "model_zoo.md").read_text()
+    assert "keyword-arg expansion is not supported" in reported
+    assert "missing 1 required positional argument: 'timesteps'" in reported
 
 
 def test_the_checks_of_the_model_zoo_pass(unzipped: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="tools"):
         check_bundle(str(unzipped))
-    told = [record.message for record in caplog.records if record.name.startswith("tools.release")]
-    assert told == [*(f"ok      {name}" for name in CHECKS), f"all {len(CHECKS)} checks passed"]
+    reported = [record.message for record in caplog.records if record.name.startswith("tools.release")]
+    assert reported == [*(f"ok      {name}" for name in CHECKS), f"all {len(CHECKS)} checks passed"]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

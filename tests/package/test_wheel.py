@@ -69,11 +69,11 @@ def test_the_scripts_of_another_bundle_are_never_imported(installed: Path, tmp_p
         "parser.read_config(bundle_root() + '/configs/inference.yaml')\n"
         "print(type(parser.get_parsed_content('scheduler')).__name__, analyze.__module__)\n"
     )
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
-    assert told.stdout.split() == ["DDPMScheduler", "brain_anomaly.analysis"], told.stderr
+    assert reported.stdout.split() == ["DDPMScheduler", "brain_anomaly.analysis"], reported.stderr

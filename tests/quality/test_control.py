@@ -196,7 +196,7 @@ def test_sizes_are_the_scans_own_not_the_templates(scan):
         ("alignment", {"orientation": "rotated by 180° about left-right"}, True, "does not lie as the header says: rot"),
         ("meta", {"header_problems": "sform and qform of the header mirror each other (LAS and RAS)"}, True, "mirror"),
         ("meta", {"header_problems": "sform and qform disagree"}, True, "sform and qform disagree"),
-        ("meta", {"header_problems": "the header does not tell the orientation"}, False, "does not tell"),
+        ("meta", {"header_problems": "the header does not give the orientation"}, False, "does not give"),
         ("meta", {"header_notes": "the sform shears the scan by 3.0°"}, None, "shears the scan"),
     ],
 )
@@ -265,8 +265,8 @@ def test_bounds_can_be_moved_and_are_checked(scan):
     case = scan()
     assert failed(case, bounds={"brain_volume_ml": (None, 1000)}) == {"brain_volume_ml": True}
     wide = {"t1_fluid_contrast": (None, None), "t1_grey_white_contrast": [None, 9]}
-    told = {"t1_fluid_contrast": False, "t1_grey_white_contrast": False}
-    assert failed(scan("t2", modality="t1"), bounds=wide) == told
+    reported = {"t1_fluid_contrast": False, "t1_grey_white_contrast": False}
+    assert failed(scan("t2", modality="t1"), bounds=wide) == reported
     with pytest.raises(ValueError, match=r"`bounds` must have names out of voxel_edge_mm, .*, got 'volume'"):
         QualityControld("image", bounds={"volume": (0, 1)})
     for wrong in ((1, 0), (1,), "ab", 5):

@@ -1,4 +1,4 @@
-"""Copies for the screen: on the right place, close to what went in, small; and what the viewer is told."""
+"""Copies for the screen: on the right place, close to what went in, small; and what the viewer is reported."""
 
 from __future__ import annotations
 

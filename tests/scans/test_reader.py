@@ -1,4 +1,4 @@
-"""The reader: what a file holds counts, not its name, and whatever is wrong with it is told."""
+"""The reader: what a file holds counts, not its name, and whatever is wrong with it is reported."""
 
 from __future__ import annotations
 

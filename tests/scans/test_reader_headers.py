@@ -1,4 +1,4 @@
-"""Which matrix is taken from a header, and what is told about it."""
+"""Which matrix is taken from a header, and what is reported about it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_useless_sform_gives_way_to_the_qform(write, sform, caplog):
 def test_without_both_the_orientation_is_a_guess_and_nibabels(write, codes, caplog):
     affine, problems, _ = read(write(**codes))
     np.testing.assert_array_equal(affine, _guess())
-    assert problems == "the header does not tell the orientation; its voxel axes were taken as LAS, which is a guess"
+    assert problems == "the header does not give the orientation; its voxel axes were taken as LAS, which is a guess"
     assert problems in caplog.text
 
 
@@ -100,13 +100,13 @@ def test_a_broken_qform_does_not_matter_beside_a_sound_sform(write, quaternion):
 def test_a_broken_qform_alone_leaves_a_guess(write):
     affine, problems, notes = read(write(sform_code=0, quatern_b=np.nan))
     np.testing.assert_array_equal(affine, _guess())
-    assert "does not tell the orientation" in problems
+    assert "does not give the orientation" in problems
     assert "the qform of the header is not used" in notes
 
 
 def test_no_voxel_sizes_are_refused(write):
     path = write(sform_code=0, qform_code=0, pixdim=[1, np.nan, 2, 2, 1, 1, 1, 1])
-    with pytest.raises(InputError, match=r"a\.nii: the header tells neither the orientation nor the size of the voxels"):
+    with pytest.raises(InputError, match=r"a\.nii: the header gives neither the orientation nor the size of the voxels"):
         read(path)
 
 
@@ -119,17 +119,17 @@ def test_a_mirrored_sform_is_kept_and_told(write, caplog):
 
 
 @pytest.mark.parametrize(
-    ("sform", "told"),
+    ("sform", "reported"),
     [
         (np.diag([1.0, -1, -1, 1]) @ AFFINE, "differ by a turn of 180° (RPI and RAS)"),
         (turned(90), "differ by a turn of 90° (ALS and RAS)"),
         (turned(44), ""),  # a turned head between scanner and template; its nearest axes may or may not be the same
     ],
 )
-def test_a_sform_that_is_turned_against_the_qform_is_told(write, sform, told):
+def test_a_sform_that_is_turned_against_the_qform_is_told(write, sform, reported):
     affine, problems, _ = read(write(sform=sform))
     np.testing.assert_allclose(affine, sform, atol=1e-5)
-    assert problems == (f"sform and qform of the header {told}" if told else "")
+    assert problems == (f"sform and qform of the header {reported}" if reported else "")
 
 
 def test_a_sheared_sform_is_kept_and_told(write):
@@ -140,14 +140,14 @@ def test_a_sheared_sform_is_kept_and_told(write):
     assert notes == "the sform shears the scan by 15.0°"
 
 
-@pytest.mark.parametrize(("factor", "told"), [(1.04, False), (1.06, True), (0.94, True)])
-def test_voxel_sizes_that_contradict_the_sform_are_told(write, factor, told):
+@pytest.mark.parametrize(("factor", "reported"), [(1.04, False), (1.06, True), (0.94, True)])
+def test_voxel_sizes_that_contradict_the_sform_are_told(write, factor, reported):
     sform = with_(x=[2 * factor, 0, 0])
     affine, problems, notes = read(write(sform=sform, qform_code=0))
     np.testing.assert_allclose(affine, sform, atol=1e-5)
     assert problems == ""
-    assert bool(notes) == told
-    if told:
+    assert bool(notes) == reported
+    if reported:
         assert notes == f"the header's voxel sizes 2 × 2 × 2 mm contradict its sform, {2 * factor:.3g} × 2 × 2 mm; the sform counts"
 
 
@@ -168,7 +168,7 @@ def test_mgh_without_orientation_is_a_guess(tmp_path):
     path.write_bytes(content)
     affine, problems, _ = read(path)
     np.testing.assert_array_equal(affine, nib.load(path).affine)
-    assert problems == "the header does not tell the orientation; its voxel axes were taken as LSP, which is a guess"
+    assert problems == "the header does not give the orientation; its voxel axes were taken as LSP, which is a guess"
 
 
 @pytest.mark.parametrize("kind", [nib.AnalyzeImage, nib.Nifti1Pair])

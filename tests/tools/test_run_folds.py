@@ -239,12 +239,12 @@ def test_a_signal_ends_the_training_too_and_meanwhile_no_other_run_writes_there(
     command = [sys.executable, "-c", PARENT, str(tmp_path / "sleeper.py"), str(tmp_path / "out")]
     restore = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     parent = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL, preexec_fn=restore)
-    told = tmp_path / "out" / "fold0" / "train" / "pid"
+    reported = tmp_path / "out" / "fold0" / "train" / "pid"
     for _ in range(3000):
-        if told.is_file() and told.read_text():
+        if reported.is_file() and reported.read_text():
             break
         time.sleep(0.1)
-    training = int(told.read_text())
+    training = int(reported.read_text())
     with pytest.raises(InputError, match="another run over folds is writing there"):
         run_folds(str(tmp_path / "out"), folds=[0])
     parent.send_signal(number)

@@ -127,8 +127,8 @@ def test_an_interrupted_run_leaves_no_half_written_file_and_goes_on_later(
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode != 0, told
+    _, reported = process.communicate(timeout=60)
+    assert process.returncode != 0, reported
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert not [path for path in files if path.name.startswith(".")], "no temporary file is left"
     for path in files:

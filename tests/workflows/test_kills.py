@@ -46,8 +46,8 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for told in (1, 2):
-            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), told)
+        for reported in (1, 2):
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), reported)
         sys.argv = command
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         sys.exit()

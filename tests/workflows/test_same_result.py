@@ -64,10 +64,10 @@ def test_two_scans_of_one_name_get_folders_of_their_own(infer, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [({"seed": 7}, "seed"), ({"grid_spacing": 2.1}, "grid_spacing"), ({"window": 5}, "window"), ({"threshold": 0.5}, "threshold")],
 )
-def test_other_settings_do_a_scan_again(infer, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: dict, told: str) -> None:
+def test_other_settings_do_a_scan_again(infer, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: dict, reported: str) -> None:
     scan = _scan(tmp_path / "s_t1.nii.gz", 1)
     result = infer(str(scan)) / "s_t1" / "result.json"
     stamp = result.stat().st_mtime_ns
@@ -75,7 +75,7 @@ def test_other_settings_do_a_scan_again(infer, tmp_path: Path, capfd: pytest.Cap
     assert result.stat().st_mtime_ns == stamp, "the same command does nothing"
     infer(str(scan), **change)
     assert result.stat().st_mtime_ns != stamp
-    assert f"s_t1: done again, as its result is of another {told}." in capfd.readouterr().err
+    assert f"s_t1: done again, as its result is of another {reported}." in capfd.readouterr().err
 
 
 def test_other_weights_masks_and_versions_do_a_scan_again(

@@ -251,6 +251,6 @@ def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
     try:
         rows.append(_row(ill, f"{kind}, with skull", steps(_case(ill, masked=False)), healthy=True, **facts))
     except InputError as error:
-        told = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
-        rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **told})
+        reported = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
+        rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **reported})
     return rows

@@ -85,9 +85,9 @@ def check_docs(bundle: Path) -> None:
     missing = [name for name in HEADINGS if name not in headings]
     if missing:
         raise InputError(f"no heading {', '.join(missing)}", path=card)
-    told = "".join(path.read_text(encoding="utf-8") for path in sorted((bundle / "docs").glob("*.md")))
+    reported = "".join(path.read_text(encoding="utf-8") for path in sorted((bundle / "docs").glob("*.md")))
     for name in EXPORTS:
-        if name not in told:
+        if name not in reported:
             raise InputError(f"no word on {name}", path=bundle / "docs", fix="Say whether it works, and why not")
 
 
@@ -132,8 +132,8 @@ def check_metadata(bundle: Path) -> None:
         try:
             verify_metadata(str(_metadata(bundle)), filepath=str(schema))
         except ValueError as error:
-            told = str(error).splitlines()[0]
-            raise InputError(told, path=_metadata(bundle), fix=f"{SCHEMA.name} has the rules") from error
+            reported = str(error).splitlines()[0]
+            raise InputError(reported, path=_metadata(bundle), fix=f"{SCHEMA.name} has the rules") from error
 
 
 def check_version(bundle: Path) -> None:

@@ -123,9 +123,9 @@ class _Found:
 
     def __str__(self) -> str:
         kind = self.hint.modality or self.hint.other or "contrast unknown"
-        told = f"{kind}, " if self.series.text("Modality") == "MR" else ""
+        reported = f"{kind}, " if self.series.text("Modality") == "MR" else ""
         name = f"{self.series.number or '?'} {self.series.description!r}"
-        return f"{name} ({self.series.text('Modality')}, {told}{self.series.num_images} images)"
+        return f"{name} ({self.series.text('Modality')}, {reported}{self.series.num_images} images)"
 
 
 def dicom_items(source: Path, *, modality: Modality | None = None, series: str | int | None = None) -> list[Item]:
@@ -142,7 +142,7 @@ def dicom_items(source: Path, *, modality: Modality | None = None, series: str |
         description, with a checksum of the study where there are several; patients' names are not used.
 
     Raises:
-        InputError: if there is no such series, none is MR, several could be meant, or a header does not tell the
+        InputError: if there is no such series, none is MR, several could be meant, or a header does not say the
             modality.
     """
     paths = [series_of(source)] if source.is_file() else find_series(source)
@@ -217,8 +217,8 @@ def _name(series: DicomSeries) -> str:
     """Return a name for results of series number and description; the number alone where that holds patient data."""
     private = [part for name in ("PatientName", "PatientID") for part in re.split(r"[\W_]+", series.text(name))]
     plain = series.description.lower()
-    told = any(len(part) >= _SHORTEST_NAME and part.lower() in plain for part in private)
-    words = "" if told else re.sub(r"[^A-Za-z0-9.+-]+", "_", series.description).strip("_.")
+    reported = any(len(part) >= _SHORTEST_NAME and part.lower() in plain for part in private)
+    words = "" if reported else re.sub(r"[^A-Za-z0-9.+-]+", "_", series.description).strip("_.")
     return "_".join(part for part in (f"series-{series.number or '0'}", words) if part)
 
 

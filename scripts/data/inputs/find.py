@@ -156,7 +156,7 @@ def csv_items(path: Path, *, modality: Modality | None = None) -> list[dict[str,
         `folder`, `stem` and, where the CSV names one, `brain_mask`.
 
     Raises:
-        InputError: if the CSV cannot be read, names a file that does not exist or no scan of the modality, a name tells
+        InputError: if the CSV cannot be read, names a file that does not exist or no scan of the modality, a name says
             no modality, or an `img_name` is no name for a folder.
     """
     rows = read_split(path, required={"img_path": "the path of the scan"})
@@ -248,7 +248,7 @@ def find_scans(
             (and `mask_path`, `img_name`), or a list of these, which may be written as text in brackets.
         brain_mask: a mask for each scan, in the same order.
         t1: the same subject's T1-weighted scan for each T2-weighted one, in the same order; BIDS scans know theirs.
-        modality: `t1` or `t2`, for scans whose name does not tell; of folders, CSVs and BIDS it selects the scans.
+        modality: `t1` or `t2`, for scans whose name does not say; of folders, CSVs and BIDS it selects the scans.
         series: which DICOM series: its number, its UID or a part of its description.
         dataset: name under which the reports list the scans.
 
@@ -296,17 +296,17 @@ def _with_own_folders(items: Sequence[Item]) -> list[Item]:
         if len(group) == 1:
             result.append(item)
             continue
-        told = telling_folders([Path(other["image"]) for other in group])[group.index(item)]
-        result.append(_renamed(item, told, taken))
+        reported = telling_folders([Path(other["image"]) for other in group])[group.index(item)]
+        result.append(_renamed(item, reported, taken))
     return result
 
 
-def _renamed(item: Item, told: str, taken: set[str]) -> Item:
-    """Put `told` before the names of a scan, and a number behind it where that name is taken as well."""
-    prefix, number = told, 1
+def _renamed(item: Item, reported: str, taken: set[str]) -> Item:
+    """Put `reported` before the names of a scan, and a number behind it where that name is taken as well."""
+    prefix, number = reported, 1
     while f"{prefix}_{item['case']}".casefold() in taken:
         number += 1
-        prefix = f"{told}_{number}"
+        prefix = f"{reported}_{number}"
     case = f"{prefix}_{item['case']}"
     taken.add(case.casefold())
     logger.info("%s: its results are called %s, as another scan has the same name.", item["image"], case)

@@ -79,7 +79,7 @@ class Hint:
 
 
 def modality_of(path: str | Path) -> Modality | None:
-    """Return the modality that a file's name tells, else the one that the nearest folder named so does.
+    """Return the modality that a file's name says, else the one that the nearest folder named so does.
 
     A BIDS suffix (`_T1w`, `_T2w`, `_inplaneT1`, `_inplaneT2`) decides. Otherwise the words of the name count, then a
     parent folder that is called `t1`, `t1w`, `t2` or `t2w`. Scans after a contrast agent count as what they are
@@ -89,10 +89,10 @@ def modality_of(path: str | Path) -> Modality | None:
         path: the file; it need not exist.
 
     Returns:
-        The modality, or None where nothing tells it, or both are named.
+        The modality, or None where nothing says it, or both are named.
 
     Raises:
-        InputError: if the name tells another contrast, such as FLAIR.
+        InputError: if the name says another contrast, such as FLAIR.
 
     Examples:
         >>> str(modality_of("sub-01_T2w.nii.gz"))
@@ -115,14 +115,14 @@ def contrast_agent_of(path: str | Path) -> str | None:
 
 
 def choose_modality(path: str | Path, given: Modality | None) -> Modality:
-    """Return the modality of a scan that was named by itself: what the user gives, else what the name tells.
+    """Return the modality of a scan that was named by itself: what the user gives, else what the name says.
 
     Args:
         path: the file.
         given: what the user says about it.
 
     Raises:
-        InputError: if neither tells the modality, a BIDS suffix contradicts `given`, or `given` is None and the name
+        InputError: if neither says the modality, a BIDS suffix contradicts `given`, or `given` is None and the name
             tells another contrast.
     """
     if given is None:
@@ -146,16 +146,16 @@ def choose_modality(path: str | Path, given: Modality | None) -> Modality:
 def select_modality(paths: Sequence[Path], given: Modality | None, *, source: Path) -> dict[Path, Modality]:
     """Return those files of a folder or list that are T1- or T2-weighted by name, each with its modality.
 
-    Files whose name tells another contrast, or another modality than `given`, are left out with one log line; so are
+    Files whose name says another contrast, or another modality than `given`, are left out with one log line; so are
     those after a contrast agent, unless there are no others.
 
     Args:
         paths: the files.
-        given: the modality to select, which files whose name tells nothing take; None takes both.
+        given: the modality to select, which files whose name says nothing take; None takes both.
         source: the folder or list they come from, for the messages.
 
     Raises:
-        InputError: if a name tells nothing and `given` is None, or if no file is left.
+        InputError: if a name says nothing and `given` is None, or if no file is left.
     """
     hints = {path: _read_name(path) for path in paths}
     chosen = {path: given or hint.modality for path, hint in hints.items() if not hint.other}
@@ -226,7 +226,7 @@ def _judge(words: Sequence[str]) -> Hint | None:
 
 
 def _unknown(paths: Sequence[Path]) -> InputError:
-    what = "the name does not tell whether the scan is T1- or T2-weighted"
+    what = "the name does not say whether the scan is T1- or T2-weighted"
     more = f" (nor do {len(paths) - 1} other names)" if len(paths) > 1 else ""
     return InputError(what + more, path=paths[0], fix=_HOW)
 

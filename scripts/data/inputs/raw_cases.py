@@ -91,7 +91,7 @@ def find_raw_cases(
         series: which DICOM series, as for `find_scans`.
 
     Returns:
-        A dict for each case: `case`, its name without modality; `subject` and `session` (empty where the name tells
+        A dict for each case: `case`, its name without modality; `subject` and `session` (empty where the name says
         none); `scans`, dicts with `image`, `modality` and, where there are such, `brain_mask`, `label` (the lesions)
         and `t1`, with the T1 first.
 
@@ -128,7 +128,7 @@ def find_raw_cases(
 
 
 def subject_of(case: str) -> tuple[str, str]:
-    """Return the subject and the session that a case's name tells, as in BIDS; without `sub-` the name is the subject.
+    """Return the subject and the session that a case's name says, as in BIDS; without `sub-` the name is the subject.
 
     Args:
         case: such as `sub-01_ses-2_run-1`.

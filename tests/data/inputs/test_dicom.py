@@ -38,8 +38,8 @@ def test_the_t1_and_the_t2_of_a_study_are_found_by_header_and_belong_together(st
 
 
 def test_no_name_of_a_patient_is_in_a_datalist(study):
-    told = str([{**item, "image": "", "t1": ""} for item in find_scans(study)]).lower()
-    assert not any(private in told for private in ("doe", "jane", "qx1234"))
+    reported = str([{**item, "image": "", "t1": ""} for item in find_scans(study)]).lower()
+    assert not any(private in reported for private in ("doe", "jane", "qx1234"))
 
 
 @pytest.mark.parametrize("series", ["5", 5, "TSE/tra"])

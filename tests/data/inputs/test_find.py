@@ -150,7 +150,7 @@ def test_a_modality_selects_from_folders_and_fills_in_for_files(make):
     assert [item["case"] for item in find_scans(folder, modality="t2")] == ["a_t2", "plain"]
     assert {item["modality"] for item in find_scans(folder, modality="t2")} == {"t2"}
     assert find_scans(folder / "plain.nii", modality="t1")[0]["modality"] == "t1"
-    with pytest.raises(InputError, match=r"plain\.nii: the name does not tell .* --modality t1 or --modality t2"):
+    with pytest.raises(InputError, match=r"plain\.nii: the name does not say .* --modality t1 or --modality t2"):
         find_scans(folder)
     with pytest.raises(InputError, match="`modality` must be one of t1, t2, got 'flair'"):
         find_scans(folder, modality="flair")

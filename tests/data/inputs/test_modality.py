@@ -68,7 +68,7 @@ def test_selecting_takes_scans_after_a_contrast_agent_only_where_there_are_no_ot
 
 
 def test_a_scan_that_tells_nothing_needs_the_modality():
-    with pytest.raises(InputError, match=r"scan\.nii: the name does not tell .* Give --modality t1 or --modality t2"):
+    with pytest.raises(InputError, match=r"scan\.nii: the name does not say .* Give --modality t1 or --modality t2"):
         choose_modality("/data/scan.nii", None)
     assert choose_modality("/data/scan.nii", Modality.T2) is Modality.T2
 
@@ -95,7 +95,7 @@ def test_selecting_keeps_what_fits_and_names_the_rest(caplog):
 def test_selecting_gives_the_modality_to_names_that_tell_nothing():
     paths = [Path("/d/a.nii"), Path("/d/b.nii"), Path("/d/c_t1.nii")]
     assert select_modality(paths, Modality.T2, source=Path("/d")) == dict.fromkeys(paths[:2], "t2")
-    with pytest.raises(InputError, match=r"/d/a\.nii: the name does not tell .* \(nor do 1 other names\)"):
+    with pytest.raises(InputError, match=r"/d/a\.nii: the name does not say .* \(nor do 1 other names\)"):
         select_modality(paths, None, source=Path("/d"))
 
 

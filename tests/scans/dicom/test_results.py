@@ -98,6 +98,6 @@ def test_results_are_valid_dicom(source, tmp_path, kind):
     read, path = read_dicom(source), tmp_path / "result.dcm"
     write = getattr(DicomSource(source), f"write_{kind}")
     write(path, read.voxels > 100, read.affine, label="Candidate regions"[:16], maker=MAKER)
-    told = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True).stderr
-    errors = [line for line in told.splitlines() if line.startswith("Error")]
-    assert not errors, told
+    reported = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True).stderr
+    errors = [line for line in reported.splitlines() if line.startswith("Error")]
+    assert not errors, reported
