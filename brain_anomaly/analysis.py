@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.cli.analyze import analyze as run_analysis
-from scripts.data import find_scans
+from scripts.data import find_sessions
 from scripts.errors import InputError, reason
 from scripts.results import result_path
 
 __all__ = ["Analysis", "analyze"]
 
-_NAMING = ("modality", "series")  # options that say which scan is meant
+_NAMING = ("modality", "series", "baseline")  # options that say which scan is meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,16 @@ def analyze(
     Args:
         scan: a NIfTI or MGH file, or a folder or file of DICOM.
         output_dir: where images, report.html and result.json are kept; by default nothing is kept.
-        **options: those of the command `brain-anomaly`, such as `modality="t2"` or `num_samples=5`.
+        **options: those of the command `brain-anomaly`, such as `modality="t2"`, `num_samples=5`, or `baseline=…`, an
+            earlier scan; `result["change"]` then says what changed.
 
     Raises:
         InputError: if the scan or an option cannot be used, the scan is refused by quality control, or more than one
             scan is named.
     """
     naming = {name: options[name] for name in _NAMING if options.get(name) is not None}
-    items = find_scans(os.fspath(scan), **naming)
-    if len(items) > 1:
+    items = find_sessions(os.fspath(scan), **naming)
+    if len([item for item in items if item["image"] not in {other.get("baseline") for other in items}]) > 1:
         fix = "Name one, or use the command brain-anomaly for all"
         raise InputError(f"it holds {len(items)} scans", path=scan, fix=fix)
     with tempfile.TemporaryDirectory() as temporary:
@@ -69,7 +70,7 @@ def analyze(
             run_analysis(os.fspath(scan), str(folder), **options)
         except Exception as error:
             raise reason(error) from error
-        return _read(folder, items[0])
+        return _read(folder, items[-1])
 
 
 def _read(folder: Path, item: dict[str, str]) -> Analysis:

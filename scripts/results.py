@@ -37,6 +37,8 @@ _BIDS_NAMES = {
     "reconstruction": "desc-reconstruction_{suffix}",
     "uncertainty": "desc-uncertainty_map",
     "brain_mask": "desc-brain_mask",
+    "difference_map": "desc-difference_map",
+    "change_dseg": "desc-change_dseg",
     "result": "desc-anomaly_result",
     "report": "desc-anomaly_report",
     "quality": "desc-anomaly_quality",
@@ -60,8 +62,8 @@ def result_path(
     Args:
         output_dir: folder of all results.
         item: a scan of `find_scans`; `folder` and `stem` are used, and `bids_suffix` marks BIDS scans.
-        name: anomaly_map, lesion_mask, mahalanobis_map, reconstruction, uncertainty, brain_mask, result, report,
-            quality, mosaic or panel.
+        name: anomaly_map, lesion_mask, mahalanobis_map, reconstruction, uncertainty, brain_mask, difference_map,
+            change_dseg, result, report, quality, mosaic or panel.
         suffix: of the file, with its dot.
 
     Raises:

@@ -6,6 +6,7 @@ from scripts.data.experiment_sets import CalibrationRole, load_calibration_cases
 from scripts.data.folders import data_dir, log_dir
 from scripts.data.inputs.find import find_scans
 from scripts.data.inputs.raw_cases import find_raw_cases
+from scripts.data.inputs.sessions import find_sessions
 from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
 from scripts.data.split_plan import add_participants, find_participants
 from scripts.data.splits import LeakReport, drop_leaks, find_leaks
@@ -25,6 +26,7 @@ __all__ = [
     "find_participants",
     "find_raw_cases",
     "find_scans",
+    "find_sessions",
     "load_calibration_cases",
     "load_datalist",
     "load_datalists",

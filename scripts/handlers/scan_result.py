@@ -20,6 +20,7 @@ from scripts.data.inputs.files import readable_name
 from scripts.errors import InputError
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
+from scripts.handlers.session_change import CHANGE_IMAGES, SessionChange, compare_sessions, save_change
 from scripts.metrics.thresholds import largest_p_value
 from scripts.networks import ModalityWeights
 from scripts.registration.template import place_of_region
@@ -142,7 +143,7 @@ class ScanResult:
     The evaluator's items need `case`, `modality`, `folder`, `stem`, `notes`, and `image`, `brain_mask`, `anomaly_map`,
     `lesion_mask`, `reconstruction` [1, H, W, D] on the scan's own grid.
     The item's `anomaly_score` is the score of the scan; its p-value is taken against the healthy scans of the
-    operating points.
+    operating points. An item with `baseline_case` is compared with that scan, whose files must be there already.
 
     Args:
         output_dir: folder; `result_path` says where in it the files of a scan go.
@@ -155,6 +156,7 @@ class ScanResult:
         picture: whether to draw the panel.
         report: whether to write the page.
         dicom: auto writes candidate regions and anomaly map as DICOM too where the scan is DICOM; true, false.
+        baselines: the scans of a run by their names, for those that others are compared with.
     """
 
     output_dir: str
@@ -167,6 +169,7 @@ class ScanResult:
     picture: bool = True
     report: bool = True
     dicom: str | bool = DicomOutput.AUTO
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Start with no result."""
@@ -203,7 +206,10 @@ class ScanResult:
         remove_result(self.output_dir, item)
         affine, volumes = grid_of(item["image"]), {name: as_volume(item[name]) for name in _VOLUMES}
         result = self._described(item, volumes, affine)
-        result["files"] = self._save_images(item)
+        change = self._compared(item, result, volumes, affine)
+        if change is not None:
+            result["change"] = change.facts
+        result["files"] = self._save_images(item, change)
         if self.picture:
             draw_panel(
                 result_path(self.output_dir, item, "panel", suffix=".png"),
@@ -225,27 +231,43 @@ class ScanResult:
             write_scan_page(
                 result_path(self.output_dir, item, "report", suffix=".html"),
                 result=result,
-                volumes={"image": original_scan(item["image"]), **volumes},
+                volumes={"image": original_scan(item["image"]), **volumes, **(change.volumes if change else {})},
                 affine=affine,
             )
         write_json(result_path(self.output_dir, item, "result", suffix=".json"), result)
         return result
 
-    def _save_images(self, item: Mapping[str, Any]) -> dict[str, str]:
-        paths = {name: result_path(self.output_dir, item, name) for name in self.save}
+    def _compared(
+        self, item: Mapping[str, Any], result: Mapping[str, Any], volumes: Mapping[str, np.ndarray], affine: np.ndarray
+    ) -> SessionChange | None:
+        baseline = self.baselines.get(str(item.get("baseline_case")))
+        if baseline is None:
+            return None
+        scan = {**volumes, "image": original_scan(item["image"])}
+        return compare_sessions(self.output_dir, baseline, result=result, volumes=scan, affine=affine)
+
+    def _saved(self, item: Mapping[str, Any]) -> list[str]:
+        """Return the images to write of a scan, with those that a comparison with another session needs."""
+        also = [name for name in str(item.get("also_save") or "").split(",") if name]
+        return list(dict.fromkeys([*self.save, *also]))
+
+    def _save_images(self, item: Mapping[str, Any], change: SessionChange | None) -> dict[str, str]:
+        paths = {name: result_path(self.output_dir, item, name) for name in self._saved(item)}
         for name, path in paths.items():
             save_volume(path, item[name], name=name)
         names = write_dicom(
             self._dicom_files(item), item, parameters=self.parameters, when=DicomOutput.of(self.dicom)
         )
-        return {name: path.name for name, path in paths.items()} | names
+        changes = save_change(self.output_dir, item, change) if change else {}
+        return {name: path.name for name, path in paths.items()} | changes | names
 
     def _dicom_files(self, item: Mapping[str, Any]) -> dict[str, Path]:
-        return dicom_files(self.output_dir, item, self.save, DicomOutput.of(self.dicom))
+        return dicom_files(self.output_dir, item, self._saved(item), DicomOutput.of(self.dicom))
 
     def wanted_files(self, item: Mapping[str, Any]) -> list[Path]:
         """Return the files of a scan's result, apart from `result.json`."""
-        files = [result_path(self.output_dir, item, name) for name in self.save]
+        compared = CHANGE_IMAGES if item.get("baseline_case") else ()
+        files = [result_path(self.output_dir, item, name) for name in (*self._saved(item), *compared)]
         files += self._dicom_files(item).values()
         files += [result_path(self.output_dir, item, "panel", suffix=".png")] if self.picture else []
         return files + ([result_path(self.output_dir, item, "report", suffix=".html")] if self.report else [])

@@ -46,6 +46,7 @@ __all__ = [
     "checked",
     "checked_field",
     "checked_kind",
+    "field_schema",
     "is_flag",
     "list_of",
     "mapping_or",
@@ -365,6 +366,12 @@ def _adapter(key: str, field: FieldInfo) -> TypeAdapter[Any]:
     if key not in _ADAPTERS:
         _ADAPTERS[key] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     return _ADAPTERS[key]
+
+
+def field_schema(key: str, field: FieldInfo) -> dict[str, Any]:
+    """Return the JSON schema of an option, without references."""
+    found: dict[str, Any] = _without_references(_adapter(key, field).json_schema())
+    return found
 
 
 def _without_references(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:

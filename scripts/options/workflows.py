@@ -105,6 +105,14 @@ class InferenceOptions(_Raw, _Seeded, _Grids, SamplingOptions, MapOptions):
     t1: none_or(Paths) = option(  # type: ignore[valid-type]
         "the T1-weighted scan of the same session for each T2-weighted one; its brain mask serves both", group=_WHAT
     )
+    baseline: none_or(Paths) = option(  # type: ignore[valid-type]
+        "an earlier scan of the same subject: the report and changes.csv say what changed since then", group=_WHAT
+    )
+    session_label: none_or(list_of(Text, least=0)) = option("BIDS: only these sessions", group=_WHAT)  # type: ignore[valid-type]
+    bids_filter_file: none_or(PathText) = option(  # type: ignore[valid-type]
+        "BIDS: JSON that chooses scans by their entities, as fMRIPrep has it", group=_WHAT
+    )
+    longitudinal: Flag = option("BIDS: compare the sessions of each subject with the first one", group=_WHAT)
     output_dir: PathText = option("a folder for each scan is made in it", group=_OUT)
     save: list_of(  # type: ignore[valid-type]
         Literal["anomaly_map", "lesion_mask", "mahalanobis_map", "reconstruction", "uncertainty", "brain_mask"], least=0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -289,14 +289,18 @@ def placed_quality(placed: Placed) -> Quality:
     )
 
 
-def rigid_between(moving: Scan, fixed: Scan, *, seed: int = 0) -> NDArray[np.float64]:
+def rigid_between(
+    moving: Scan, fixed: Scan, *, starts: Sequence[NDArray[np.float64]] = (), partner: str = "T1", seed: int = 0
+) -> NDArray[np.float64]:
     """Find the turn and shift from one scan of a head to another one, of whatever contrast.
 
-    It begins where the headers agree, and where the masks' centres do; what fits better wins.
+    It begins where the headers agree, where the masks' centres do, and wherever else is said; what fits best wins.
 
     Args:
         moving: the scan to move, such as a T2.
         fixed: the scan that stays, such as a T1.
+        starts: more places to begin at, world of `moving` to world of `fixed`, [4, 4], mm.
+        partner: what `fixed` is called in messages.
         seed: seed of the registrations.
 
     Returns:
@@ -313,11 +317,12 @@ def rigid_between(moving: Scan, fixed: Scan, *, seed: int = 0) -> NDArray[np.flo
     centred = np.eye(4)
     centred[:3, 3] = fixed.centre_mm - moving.centre_mm
     found, problem = [], ""
-    for start in (np.eye(4), centred):
+    for start in (np.eye(4), centred, *starts):
         try:
             found.append(register(target, moving, start, model=Model.RIGID, level=PAIR, seed=seed))
         except RuntimeError as error:  # no overlap from there
             problem = str(error).splitlines()[-1]
     if not found:
-        raise InputError(f"the scan cannot be aligned to its T1: {problem}", fix="Check both brain masks and headers.")
+        what = f"the scan cannot be aligned to its {partner}: {problem}"
+        raise InputError(what, fix="Check both brain masks and headers.")
     return max(found, key=lambda pair: pair[1])[0]

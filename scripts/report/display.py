@@ -14,13 +14,17 @@ from skimage.transform import resize
 from scripts.errors import InputError
 
 __all__ = [
-    "BACKGROUND", "BRAIN", "LABEL", "MAP", "MASKS", "REGION", "TEXT", "DisplayVolumes", "SlicePicture",
+    "BACKGROUND", "BRAIN", "CHANGES", "LABEL", "MAP", "MASKS", "REGION", "TEXT", "DisplayVolumes", "SlicePicture",
     "choose_slices", "display_nifti", "display_volumes", "radiological_slice", "to_ras",
 ]
 
 REGION = "#2ec4f1"  # sky blue: candidate regions and the threshold that makes them; no colour of the map comes near
 LABEL = "#ff9f1c"  # orange: what an expert outlined
 BRAIN = "#8fd694"  # light green: the brain mask
+# of regions between two sessions: pink for more, violet for less
+CHANGES = {
+    "new": "#ff3b6b", "grown": "#ff9dba", "shrunken": "#c3b5ff", "vanished": "#8463ff", "unchanged": REGION,
+}  # fmt: skip
 MAP = "inferno"  # the anomaly map
 BACKGROUND, TEXT = "black", "#e6e6e6"
 
@@ -91,6 +95,7 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
 
 THICK_MM = 2.0  # slices above this are thick
 MASKS = ("lesion_mask", "brain_mask")  # resampled by the nearest voxel, and kept 0 or 1
+_NEAREST = (*MASKS, "change_dseg")  # whole numbers
 
 
 @dataclass(frozen=True)
@@ -298,7 +303,7 @@ def _resampled(
     moved = affine @ np.diag([*step, 1.0])
     moved[:3, 3] = affine[:3, :3] @ ((step - 1) / 2) + affine[:3, 3]
     resized = {
-        name: resize(volume, shape, order=0 if name in MASKS else 1, mode="edge", anti_aliasing=name not in MASKS)
+        name: resize(volume, shape, order=0 if name in _NEAREST else 1, mode="edge", anti_aliasing=name not in _NEAREST)
         for name, volume in volumes.items()
     }
     return DisplayVolumes(resized, moved)

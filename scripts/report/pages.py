@@ -122,6 +122,7 @@ def write_index_page(
     title: str = "Anomaly maps",
     summary: str | None = "summary.csv",
     regions: str | None = None,
+    changes: str | None = None,
 ) -> None:
     """Write the page that lists all scans of a run; it holds its thumbnails and needs no network.
 
@@ -132,6 +133,7 @@ def write_index_page(
         title: heading of the page.
         summary: name of the CSV file to link to; None for no link.
         regions: name of the CSV file of all candidate regions to link to; None for no link.
+        changes: name of the CSV file of what changed between sessions to link to; None for no link.
     """
     folder = Path(path).parent
     scans = [{**_plain_row(row), "status": scan_status(row), "thumbnail": _thumbnail(row, folder)} for row in rows]
@@ -144,6 +146,7 @@ def write_index_page(
         "title": title,
         "summary": summary,
         "regions": regions,
+        "changes": changes,
         "scans": scans,
         "facts": _counts(rows),
         "endings": endings,

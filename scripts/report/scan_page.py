@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from scripts.errors import InputError
+from scripts.report.changes import change_words, draw_changes
 from scripts.report.display import (
     BACKGROUND,
+    CHANGES,
     MAP,
     REGION,
     TEXT,
@@ -31,6 +32,7 @@ from scripts.report.display import (
     display_volumes,
 )
 from scripts.report.pages import asset, png_uri, render, small_png
+from scripts.report.pictures import png_bytes, write_on
 from scripts.report.tables import write_text
 from scripts.report.words import CITATION, methods_text, scan_words
 
@@ -42,7 +44,12 @@ _LABELS = {
     "reconstruction": "reconstruction",
     "anomaly_map": "anomaly map",
     "lesion_mask": "candidate region",
+    "baseline": "baseline",
+    "difference_map": "difference to the baseline",
+    "change_dseg": "change",
 }
+_MASKS = ("lesion_mask", "change_dseg")
+_GREYS = ("image", "baseline")
 
 
 @dataclass(frozen=True)
@@ -106,14 +113,15 @@ def make_viewer(
     for name, label in _LABELS.items():
         if name not in display.volumes:
             continue
-        volume, is_label = display.volumes[name], name == "lesion_mask"
+        volume, is_label = display.volumes[name], name in _MASKS
         low, high = _range(display, name)
         nifti = display_nifti(volume, display.affine, low=low, high=high, label=is_label)
         shown = _window(display, name, threshold, reconstruction_window)
         layers.append(Layer(name, label, base64.b64encode(nifti).decode("ascii"), *shown))
     settings: dict[str, Any] = {
         "layers": [{"name": one.name, "label": one.label, "low": one.low, "high": one.high} for one in layers],
-        "regionColour": [round(255 * channel) for channel in to_rgb(REGION)],
+        "regionColour": _bytes(REGION),
+        "changes": {kind: _bytes(colour) for kind, colour in CHANGES.items()},
         "worldToTemplate": None if world_to_template is None else np.asarray(world_to_template, float).tolist(),
         "thickSlices": _thick_slices(display.spacing_mm),
         "voxelMl": abs(float(np.linalg.det(display.affine[:3, :3]))) / 1000,
@@ -124,6 +132,10 @@ def make_viewer(
         settings["mapMaximum"] = max(float(display.volumes["anomaly_map"].max()), top)
         settings["mapColours"] = _colours()
     return Viewer(layers, settings, [round(float(edge), 2) for edge in display.spacing_mm])
+
+
+def _bytes(colour: str) -> list[int]:
+    return [round(255 * channel) for channel in to_rgb(colour)]
 
 
 def _thick_slices(spacing_mm: NDArray[np.float64]) -> str | None:
@@ -137,7 +149,7 @@ def _range(display: DisplayVolumes, name: str) -> tuple[float, float]:
     """Return the values that bytes 0 and 255 stand for; the map's peak is kept, an image's brightest 0.1 % are not."""
     volume = display.volumes[name]
     low = min(0.0, float(display.inside(name).min()))
-    high = float(volume.max()) if name != "image" else float(np.percentile(display.inside(name), 99.9))
+    high = float(np.percentile(display.inside(name), 99.9)) if name in _GREYS else float(volume.max())
     return (low, high) if high > low else (low, low + 1.0)
 
 
@@ -145,8 +157,12 @@ def _window(
     display: DisplayVolumes, name: str, threshold: float | None, reconstruction_window: tuple[float, float]
 ) -> tuple[float, float]:
     """Return the values that are drawn at the ends of a layer's colour scale."""
-    if name == "image":
+    if name in _GREYS:
         return display.window(name)
+    if name == "difference_map":
+        top = float(np.percentile(np.abs(display.inside(name)), 99.9))
+        least = _DIFFERENCE_SHARE * (threshold or top)
+        return least, max(top, 2 * least) or 1.0
     if name == "reconstruction":
         return reconstruction_window
     return (0.0, display.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
@@ -160,6 +176,7 @@ def _colours() -> dict[str, list[int]]:
     return {**channels, "A": [0] + [255] * (len(places) - 1), "I": places.tolist()}
 
 
+_DIFFERENCE_SHARE = 0.25  # of the threshold: smaller differences are not drawn
 _CELL_INCHES = 1.5
 _LEAST_DPI = 110
 
@@ -207,7 +224,7 @@ def draw_mosaic(
         _draw_map(cells[row + 1, column], picture, spacing, top)
     _draw_bar(figure, float(size[0]), top, threshold)
     own = math.ceil(display.volumes["image"].shape[0] / _CELL_INCHES)
-    return _png(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
+    return png_bytes(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
 
 
 def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
@@ -219,7 +236,7 @@ def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
     axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axis.axis("off")
     _draw_scan(axis, picture, window, spacing, caption=False)
-    return _png(figure, width)
+    return png_bytes(figure, width)
 
 
 def _draw_scan(
@@ -231,9 +248,9 @@ def _draw_scan(
     if outline.any() and not outline.all():
         axis.contour(outline, levels=[0.5], colors=[REGION], linewidths=1.1)
     if caption:
-        _write(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
-        _write(axis, 0.03, 0.5, "R", "left")
-        _write(axis, 0.97, 0.5, "L", "right")
+        write_on(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
+        write_on(axis, 0.03, 0.5, "R", "left")
+        write_on(axis, 0.97, 0.5, "L", "right")
 
 
 def _draw_map(axis: Axes, picture: SlicePicture, spacing: NDArray[np.float64], top: float) -> None:
@@ -246,17 +263,6 @@ def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None)
     bar.ax.tick_params(colors=TEXT, labelsize=7)
     if threshold is not None and 0 < threshold < top:
         bar.ax.axhline(threshold, color=REGION, linewidth=2)
-
-
-def _write(axis: Axes, x: float, y: float, text: str, side: str) -> None:
-    axis.text(x, y, text, transform=axis.transAxes, color=TEXT, fontsize=6.5, ha=side, va="center")
-
-
-def _png(figure: Figure, dpi: int) -> bytes:
-    stream = io.BytesIO()
-    # Without the program's name and version the same picture is the same file.
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
-    return stream.getvalue()
 
 
 _LICENCES = ("niivue/LICENSE", "niivue/THIRD_PARTY_LICENSES.txt")
@@ -280,7 +286,8 @@ def write_scan_page(
         path: the HTML file. Links to the result's files are relative to its folder.
         result: the content of `result.json`.
         volumes: [H, W, D] each, on the scan's own grid: `image` and `anomaly_map`, and any of `reconstruction`,
-            `lesion_mask` and `brain_mask`; None where there is no map.
+            `lesion_mask`, `brain_mask` and, together, `baseline`, `difference_map` and `change_dseg`; None where there
+            is no map.
         affine: [4, 4], voxel to the scanner's world (RAS), mm; needed with `volumes`.
         quality_picture: a PNG file, or its bytes, that shows why a scan was refused.
         reconstruction_window: values of the reconstruction that are drawn black and white; by default the network's
@@ -295,6 +302,8 @@ def write_scan_page(
     picture = _png_bytes(quality_picture)
     context = {
         **scan_words(result),
+        "change": change_words(result),
+        "changes_picture": None,
         "methods": methods_text(result) if has_map else [],
         "citation": CITATION,
         "reasons_title": "Please note:" if has_map else "This scan was not analysed:",
@@ -313,7 +322,10 @@ def _pictures(
     """Return what the template needs beside the words when there is a map."""
     threshold = result.get("threshold")
     alignment = (result.get("preprocessing") or {}).get("alignment") or {}
+    least = _DIFFERENCE_SHARE * (threshold or 0.0)
+    compared = "change_dseg" in display.volumes
     return {
+        "changes_picture": png_uri(draw_changes(display, least=least)) if compared else None,
         "viewer": make_viewer(
             display,
             threshold=threshold,

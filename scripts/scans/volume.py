@@ -191,7 +191,7 @@ class AtomicNibabelWriter(NibabelWriter):
 
 SAVED_IMAGES = ("anomaly_map", "lesion_mask", "mahalanobis_map", "reconstruction", "uncertainty", "brain_mask")
 _FROM_INFERER = ("anomaly_map", "reconstruction", "mahalanobis_map", "uncertainty")
-_MASKS = ("lesion_mask", "brain_mask")
+_MASKS = ("lesion_mask", "brain_mask", "change_dseg")  # and other volumes of whole numbers
 
 
 def inferer_outputs(save: list[str] | tuple[str, ...] | str) -> list[str]:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from scripts.data.folders import check_writable
 from scripts.errors import ScansFailedError
 from scripts.options.fields import Shard, checked_kind
+from scripts.report.changes import write_changes
 from scripts.report.pages import write_index_page, write_regions, write_summary
 from scripts.results import bundle_version, relative_link, remove_result, result_path, write_dataset_description
 from scripts.workflows.cluster import run_on_cluster
@@ -28,7 +29,7 @@ Item = TypeVar("Item")
 
 
 def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `summary.csv`, `regions.csv` and `index.html`, with links to the reports."""
+    """Write `summary.csv`, `regions.csv`, `changes.csv` where sessions were compared, and `index.html` with links."""
     folder = Path(output_dir)
     linked = []
     for item, row in zip(datalist, rows, strict=True):
@@ -37,7 +38,10 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
         linked.append({**row, "report": link})
     write_summary(folder / "summary.csv", linked)
     write_regions(folder / "regions.csv", linked)
-    write_index_page(folder / "index.html", linked, regions="regions.csv")
+    changes = "changes.csv" if any(row.get("change") for row in linked) else None
+    if changes:
+        write_changes(folder / changes, linked)
+    write_index_page(folder / "index.html", linked, regions="regions.csv", changes=changes)
 
 
 def write_bids_description(output_dir: str, datalist: Sequence[Mapping[str, str]]) -> None:
@@ -77,10 +81,11 @@ class Cohort:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        """Keep to the shard."""
-        if self.shard is not None:
-            self.datalist = part_of(self.datalist, self.shard)
+        """Keep to the shard; a scan and the baseline that it is compared with stay together."""
         self.results = self.steps.results
+        self.results.baselines = {str(item["case"]): item for item in self.datalist if "also_save" in item}
+        if self.shard is not None:
+            self.datalist = [item for group in part_of(_groups(self.datalist), self.shard) for item in group]
 
     def run(self) -> list[dict[str, Any]]:
         """Run the scans.
@@ -136,18 +141,27 @@ class Cohort:
         return [rows[index] for index in range(len(self.datalist))]
 
     def _each(self, bar: tqdm) -> Generator[tuple[int, dict[str, Any] | None]]:
-        """Yield index and row of each scan as it is done; None where its process was lost."""
+        """Yield index and row of each scan as it is done, baselines first; None where its process was lost."""
+        for is_followup in (False, True):
+            indices = [index for index, item in enumerate(self.datalist) if ("baseline_case" in item) is is_followup]
+            if indices:
+                with closing(self._done([self.datalist[index] for index in indices], bar)) as done:
+                    for place, row in done:
+                        yield indices[place], row
+
+    def _done(self, items: Sequence[Mapping[str, str]], bar: tqdm) -> Generator[tuple[int, dict[str, Any] | None]]:
+        """Yield index and row of scans that need nothing of each other."""
         if self.cluster is not None:
-            for index, row in run_on_cluster(self.steps, self.datalist, address=self.cluster):
+            for index, row in run_on_cluster(self.steps, items, address=self.cluster):
                 told = "failed" if row is None else row["status"]
-                logger.info("%s: %s", self.datalist[index]["case"], told)
+                logger.info("%s: %s", items[index]["case"], told)
                 yield index, row
             return
         if self.num_workers > 1:
             bar.set_description(f"{self.num_workers} at a time")
-            yield from run_in_processes(self.steps, self.datalist, num_workers=self.num_workers)
+            yield from run_in_processes(self.steps, items, num_workers=self.num_workers)
             return
-        for index, item in enumerate(self.datalist):
+        for index, item in enumerate(items):
             bar.set_description(str(item["case"]))
             yield index, self.steps(item)
 
@@ -173,6 +187,14 @@ class Cohort:
             return
         if page.is_file() and not (len(items) == 1 and rows[0]["status"] == "failed"):
             logger.info("Report: %s", page)
+
+
+def _groups(items: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
+    """Return the scans in groups: a baseline with its follow-ups, each other scan alone."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for item in items:
+        groups.setdefault(str(item.get("baseline_case", item["case"])), []).append(item)
+    return list(groups.values())
 
 
 def part_of(items: Sequence[Item], shard: str) -> list[Item]:

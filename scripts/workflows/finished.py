@@ -12,6 +12,7 @@ from typing import Any
 from scripts.errors import InputError
 from scripts.files import file_sha256
 from scripts.handlers.scan_result import ScanResult
+from scripts.handlers.session_change import CHANGE_IMAGES
 from scripts.results import BUNDLE, bundle_version, remove_result, result_path
 from scripts.scans.dicom import is_dicom, series_of
 from scripts.scans.volume import add_note, read_notes
@@ -20,7 +21,9 @@ __all__ = ["finished_result", "input_checksums", "with_checksums"]
 
 logger = logging.getLogger(__name__)
 # what a scan is made of, and what the log calls it
-_INPUTS = {"image": "input", "brain_mask": "brain mask", "label": "label", "t1": "T1 of the session"}
+_INPUTS = {
+    "image": "input", "brain_mask": "brain mask", "label": "label", "t1": "T1 of the session", "baseline": "baseline",
+}  # fmt: skip
 
 
 def with_checksums(item: Mapping[str, str]) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def with_checksums(item: Mapping[str, str]) -> dict[str, Any]:
 
 
 def input_checksums(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of each file of a scan: `image`, and `brain_mask`, `label` and `t1` where it has them.
+    """Return the SHA-256 of each file of a scan: `image`, and those of `brain_mask`, `label`, `t1`, `baseline` it has.
 
     Raises:
         InputError: if a file cannot be read.
@@ -74,6 +77,8 @@ def finished_result(
         logger.warning("%s: done again, as its result is of another %s.", item["case"], ", ".join(changed))
         return None
     missing = [wanted.name for wanted in results.wanted_files(item) if not wanted.is_file()]
+    if not _is_compared(found):
+        missing = [name for name in missing if not any(kind in name for kind in CHANGE_IMAGES)]
     if missing:
         logger.info("%s: done again, as its result lacks %s.", item["case"], ", ".join(missing))
         return None
@@ -96,7 +101,24 @@ def _differences(
         "weights": ((found.get("weights") or {}).get("sha256"), weights_sha256),
         "version of the bundle": ((found.get("versions") or {}).get(BUNDLE), bundle_version()),
     }
-    return changed + [name for name, (then, today) in facts.items() if then != today]
+    changed += [name for name, (then, today) in facts.items() if then != today]
+    baseline = results.baselines.get(str(item.get("baseline_case")))
+    return changed + ([] if baseline is None or _is_compared(found) else _result_of(results, baseline, found))
+
+
+def _is_compared(found: Mapping[str, Any]) -> bool:
+    return (found.get("change") or {}).get("status") == "ok"
+
+
+def _result_of(results: ScanResult, baseline: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return what is different where a comparison failed for lack of a baseline's result that is there now."""
+    had_one = (found.get("change") or {}).get("baseline_date") is not None
+    path = result_path(results.output_dir, baseline, "result", suffix=".json")
+    try:
+        is_done = json.loads(path.read_text(encoding="utf-8")).get("status") == "ok"
+    except (OSError, ValueError, AttributeError):
+        return []
+    return ["result of the baseline"] if is_done and not had_one else []
 
 
 def _checksum(path: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.data.inputs.bids_filter import BidsFilter
 from scripts.data.inputs.dicom import dicom_items
 from scripts.data.inputs.files import (
     case_names,
@@ -28,7 +29,7 @@ from scripts.data.splits import drop_duplicates, read_split
 from scripts.errors import InputError
 from scripts.scans.dicom import is_dicom
 
-__all__ = ["bids_items", "csv_items", "csv_labels", "find_scans", "is_bids"]
+__all__ = ["Item", "Paths", "as_paths", "bids_items", "csv_items", "csv_labels", "find_scans", "is_bids"]
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(rf"(?P<stem>sub-[^_]+(_[A-Za-z]+-[^_]+)*)_(?P<suffix>{'|'.join(BIDS_SUFFIXES)})\.nii(\.gz)?")
@@ -59,7 +60,9 @@ def is_bids(folder: Path) -> bool:
     return _has_description(folder) or bool(_find(folder)[0])
 
 
-def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[str, str]]:
+def bids_items(
+    folder: Path, *, modality: Modality | None = None, wanted: BidsFilter | None = None
+) -> list[dict[str, str]]:
     """Return the T1- and T2-weighted scans of a BIDS data set as a datalist.
 
     Scans are `sub-*/[ses-*/]anat/*` with the suffix T1w, T2w, inplaneT1 or inplaneT2. Left out with a log line are
@@ -68,10 +71,12 @@ def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[s
     Args:
         folder: the data set, or one `sub-*` folder of it.
         modality: take only this one.
+        wanted: which scans; by default all.
 
     Returns:
         Dicts with `image`, `modality`, `case` (the file name without extension), `folder` (`sub-01/ses-1/anat`),
-        `stem` (all entities), `bids_suffix`, and for T2 `t1`: the T1w of the same folder that shares most entities.
+        `stem` (all entities), `bids_suffix`, and for T2 `t1`: the T1w of the same folder that shares most entities, or
+        with a warning one of another session.
 
     Raises:
         InputError: if there is no such scan.
@@ -80,7 +85,7 @@ def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[s
     scans, left_out = _find(folder)
     single = set(one_of_each([scan.path for scan in scans]))
     scans = [scan for scan in scans if scan.path in single]
-    kept = [scan for scan in scans if modality in (None, scan.modality)]
+    kept = [scan for scan in scans if modality in (None, scan.modality) and _is_wanted(scan, wanted)]
     left_out += [scan.path for scan in scans if scan not in kept]
     if left_out:
         names = list_names(left_out)
@@ -88,9 +93,15 @@ def bids_items(folder: Path, *, modality: Modality | None = None) -> list[dict[s
     if not kept:
         suffixes = [suffix for suffix, known in BIDS_SUFFIXES.items() if modality in (None, known)]
         what = f"the BIDS folder holds no sub-*/[ses-*/]anat/*_{{{','.join(suffixes)}}}.nii[.gz] without contrast agent"
-        raise InputError(what, path=folder, fix="Check the folder, or --modality")
+        what += " that the filter lets pass" if wanted else ""
+        raise InputError(what, path=folder, fix="Check the folder, --modality, or the labels and filters given")
     root = folder if not folder.name.startswith("sub-") or _has_description(folder) else folder.parent
-    return [_item(scan, root, scans) for scan in kept]
+    partners = [scan for scan in scans if scan.suffix == "T1w" and _is_wanted(scan, wanted, any_session=True)]
+    return [_item(scan, root, partners) for scan in kept]
+
+
+def _is_wanted(scan: _Scan, wanted: BidsFilter | None, *, any_session: bool = False) -> bool:
+    return wanted is None or wanted.keeps(scan.stem, scan.suffix, scan.modality, any_session=any_session)
 
 
 def _has_description(folder: Path) -> bool:
@@ -117,7 +128,7 @@ def _find(folder: Path) -> tuple[list[_Scan], list[Path]]:
     return scans, left_out
 
 
-def _item(scan: _Scan, root: Path, scans: Sequence[_Scan]) -> dict[str, str]:
+def _item(scan: _Scan, root: Path, t1_scans: Sequence[_Scan]) -> dict[str, str]:
     item = {
         "image": str(scan.path),
         "case": f"{scan.stem}_{scan.suffix}",
@@ -126,12 +137,24 @@ def _item(scan: _Scan, root: Path, scans: Sequence[_Scan]) -> dict[str, str]:
         "stem": scan.stem,
         "bids_suffix": scan.suffix,
     }
-    partners = [other for other in scans if other.suffix == "T1w" and other.path.parent == scan.path.parent]
-    if scan.modality is Modality.T2 and partners:
-        # fewest entities that only one of the two has; the first by name where several are as close
-        best = min(partners, key=lambda other: len(other.entities ^ scan.entities))
-        item["t1"] = str(best.path)
-    return item
+    partner = _partner(scan, t1_scans) if scan.modality is Modality.T2 else None
+    return item if partner is None else {**item, "t1": str(partner.path)}
+
+
+def _partner(scan: _Scan, t1_scans: Sequence[_Scan]) -> _Scan | None:
+    """Return the T1w that a T2 takes its brain mask and alignment from: of its session, else of another one."""
+    subject = scan.stem.split("_")[0]
+    own = [other for other in t1_scans if other.path.parent == scan.path.parent]
+    others = [other for other in t1_scans if other.stem.split("_")[0] == subject]
+    if not own and others:
+        name = _most_alike(scan, others).path.name
+        logger.warning("%s: its session has no T1w; that of another session is used: %s", scan.path.name, name)
+    return _most_alike(scan, own or others) if own or others else None
+
+
+def _most_alike(scan: _Scan, others: Sequence[_Scan]) -> _Scan:
+    """Return the scan with fewest entities that only one of the two has; the first by name of those as close."""
+    return min(others, key=lambda other: len(other.entities ^ scan.entities))
 
 
 # How names and paths of any set in DATA_DIR are put together: …/t1/x_t1.nii.gz, …/t2/x_t2.nii.gz.
@@ -238,6 +261,7 @@ def find_scans(
     t1: Paths | None = None,
     modality: str | None = None,
     series: str | int | None = None,
+    bids_filter: BidsFilter | None = None,
     dataset: str = "input",
 ) -> list[Item]:
     """Return a datalist for scans named by a user.
@@ -250,6 +274,7 @@ def find_scans(
         t1: the same subject's T1-weighted scan for each T2-weighted one, in the same order; BIDS scans know theirs.
         modality: `t1` or `t2`, for scans whose name does not say; of folders, CSVs and BIDS it selects the scans.
         series: which DICOM series: its number, its UID or a part of its description.
+        bids_filter: which scans of a BIDS data set.
         dataset: name under which the reports list the scans.
 
     Returns:
@@ -261,16 +286,16 @@ def find_scans(
             twice, or the number of masks or T1-weighted scans does not fit.
     """
     wanted = None if modality is None else Modality.of(modality)
-    entries = _as_paths(scans)
+    entries = as_paths(scans)
     if not entries:
         raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")
-    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted, series)]
+    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted, series, bids_filter)]
     _check_named_once([item["image"] for item in items])
     items = _with_own_folders(items)
-    for item, mask in _pair_up(items, _as_paths(brain_mask), "brain_mask", "brain mask"):
+    for item, mask in _pair_up(items, as_paths(brain_mask), "brain_mask", "brain mask"):
         item["brain_mask"] = mask
     t2 = [item for item in items if item["modality"] == Modality.T2]
-    for item, partner in _pair_up(t2, _as_paths(t1), "t1", "T1-weighted scan"):
+    for item, partner in _pair_up(t2, as_paths(t1), "t1", "T1-weighted scan"):
         item["t1"] = partner
     return items
 
@@ -315,7 +340,8 @@ def _renamed(item: Item, reported: str, taken: set[str]) -> Item:
     return {**item, "case": case, "folder": case, "stem": case}
 
 
-def _as_paths(entries: Paths | None) -> list[Path]:
+def as_paths(entries: Paths | None) -> list[Path]:
+    """Return what a user names as paths: one, a list, or a list that is written as text in brackets."""
     if not entries:
         return []
     if isinstance(entries, str) and entries.startswith("[") and entries.endswith("]") and not Path(entries).exists():
@@ -324,9 +350,13 @@ def _as_paths(entries: Paths | None) -> list[Path]:
     return [Path(name).expanduser() for name in names]
 
 
-def _expand(entry: Path, modality: Modality | None, series: str | int | None) -> list[Item]:
+def _expand(
+    entry: Path, modality: Modality | None, series: str | int | None, wanted: BidsFilter | None
+) -> list[Item]:
     if entry.is_dir() and is_bids(entry):
-        return bids_items(entry, modality=modality)
+        return bids_items(entry, modality=modality, wanted=wanted)
+    if wanted is not None:
+        raise InputError("session labels and BIDS filters go with BIDS data sets", path=entry, fix="Leave them out")
     if holds_dicom_alone(entry) if entry.is_dir() else is_dicom(entry):
         return dicom_items(entry, modality=modality, series=series)
     if entry.is_dir():

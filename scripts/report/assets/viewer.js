@@ -62,7 +62,7 @@
     await viewer.attachToCanvas(find("viewer-canvas"));
     if (settings.mapColours) viewer.addColormap("anomaly", settings.mapColours);
     // The first volume gives the grid; the reconstruction comes last and changes places with the input when chosen.
-    const order = ["image", "anomaly_map", "lesion_mask", "reconstruction"];
+    const order = ["image", "anomaly_map", "difference_map", "lesion_mask", "change_dseg", "baseline", "reconstruction"];
     const known = settings.layers.slice().sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
     for (const layer of known) {
       const volume = await niivue.NVImage.loadFromBase64({
@@ -77,6 +77,12 @@
         const [red, green, blue] = settings.regionColour;
         volume.setColormapLabel({ R: [0, red], G: [0, green], B: [0, blue], A: [0, 255], I: [0, 1], labels: ["", "candidate region"] });
       }
+      if (layer.name === "change_dseg") volume.setColormapLabel(changeColours());
+      if (layer.name === "difference_map") {
+        volume.colormap = "warm"; // more than at baseline
+        volume.colormapNegative = "winter"; // less
+        volume.colormapType = 1; // what lies between -cal_min and cal_min is not drawn
+      }
       if (layer.name === "anomaly_map") {
         volume.colormapType = 2; // colours count from 0, what lies below cal_min is not drawn
         rawCounts = new Array(256).fill(0);
@@ -87,8 +93,14 @@
     }
   }
 
+  function changeColours() {
+    const kinds = Object.keys(settings.changes), colours = Object.values(settings.changes);
+    const [R, G, B] = [0, 1, 2].map((channel) => [0, ...colours.map((colour) => colour[channel])]);
+    return { R, G, B, A: [0, ...kinds.map(() => 255)], I: [0, ...kinds.map((kind, index) => index + 1)], labels: ["", ...kinds] };
+  }
+
   function setGrey(name) {
-    const others = Object.values(layers).filter((volume) => volume.name === "image.nii.gz" || volume.name === "reconstruction.nii.gz");
+    const others = GREY.filter((one) => layers[one]).map((one) => layers[one]);
     others.forEach((volume) => { volume.opacity = 0; });
     layers[name].opacity = 1;
     const position = viewer.scene.crosshairPos.slice();
@@ -101,9 +113,9 @@
 
   // Level and window count in parts of the standard window, so that input and reconstruction keep one grey for one tissue.
   const PRESETS = { standard: [0.5, 1], low: [0.6, 1.6], high: [0.55, 0.5] }; // level, window
-  const GREY = ["image", "reconstruction"];
+  const GREY = ["image", "reconstruction", "baseline"];
   const standard = (name) => settings.layers.find((layer) => layer.name === name);
-  const shownGrey = () => (layers.reconstruction && layers.reconstruction.opacity > 0 ? "reconstruction" : "image");
+  const shownGrey = () => GREY.find((name) => layers[name] && layers[name].opacity > 0) || "image";
 
   function setWindow() {
     const level = Number(find("level").value), half = Number(find("window").value) / 2;
@@ -159,8 +171,29 @@
     if (!volume) return;
     // The outline has its own strength; a fill of exactly 0 would make NiiVue leave the layer out.
     volume.opacity = find("show-mask").checked ? Math.max(Number(find("mask-opacity").value), 0.004) : 0;
-    viewer.opts.atlasOutline = find("show-mask").checked ? 1 : 0;
+    setOutline();
     redrawSoon();
+  }
+
+  const isOn = (id) => Boolean(find(id)) && find(id).checked;
+
+  function setOutline() {
+    viewer.opts.atlasOutline = isOn("show-mask") || isOn("show-change") ? 1 : 0;
+  }
+
+  function setChange() {
+    if (!layers.change_dseg) return;
+    const opacity = Number(find("change-opacity").value);
+    layers.change_dseg.opacity = isOn("show-change") ? Math.max(opacity, 0.004) : 0;
+    layers.difference_map.opacity = isOn("show-difference") ? opacity : 0;
+    setOutline();
+    redrawSoon();
+  }
+
+  function valueText(value) {
+    if (value.name.startsWith("lesion")) return value.value > 0 ? "yes" : "no";
+    if (value.name.startsWith("change")) return Object.keys(settings.changes)[Math.round(value.value) - 1] || "none";
+    return Number(value.value.toPrecision(3)).toString();
   }
 
   function setView(name) {
@@ -179,7 +212,7 @@
     find("position").textContent = text;
     for (const value of location.values) {
       const cell = find("value-" + value.name.replace(".nii.gz", ""));
-      if (cell) cell.textContent = value.name.startsWith("lesion") ? (value.value > 0 ? "yes" : "no") : Number(value.value.toPrecision(3)).toString();
+      if (cell) cell.textContent = valueText(value);
     }
     Array.from(location.vox).forEach((voxel, axis) => { find("slice-" + "xyz"[axis]).value = voxel; });
   }
@@ -190,12 +223,14 @@
     viewer.drawScene();
   }
 
+  const ROWS = "#regions tbody tr, #changes tbody tr";
+
   function connectRows() {
-    all("#regions tbody tr").forEach((row) => {
+    all(ROWS).forEach((row) => {
       const button = row.querySelector("button");
       button.disabled = false;
       row.addEventListener("click", () => {
-        all("#regions tbody tr").forEach((other) => other.removeAttribute("aria-current"));
+        all(ROWS).forEach((other) => other.removeAttribute("aria-current"));
         row.setAttribute("aria-current", "true");
         moveTo(JSON.parse(button.dataset.mm));
         panel.scrollIntoView({ block: "nearest" });
@@ -216,6 +251,7 @@
       setWindow();
     }));
     for (const id of ["show-mask", "mask-opacity"]) on(id, "input", setMask);
+    for (const id of ["show-change", "show-difference", "change-opacity"]) on(id, "input", setChange);
     on("threshold-reset", "click", () => { find("threshold").value = settings.threshold; setMap(); });
     on("radiological", "change", (event) => viewer.setRadiologicalConvention(event.target.checked));
     "xyz".split("").forEach((name, axis) => {
@@ -232,10 +268,11 @@
   }
 
   function start() {
-    const first = document.querySelector("#regions tbody button");
+    const first = document.querySelector("#changes tbody button") || document.querySelector("#regions tbody button");
     if (layers.anomaly_map) find("threshold").value = settings.threshold;
     setMap();
     setMask();
+    setChange();
     setWindow();
     // One cut across thick slices says more than three, two of which are flat.
     if (window.innerWidth < 600 || settings.thickSlices) document.querySelector('input[name="view"][value="' + (settings.thickSlices || "axial") + '"]').checked = true;
