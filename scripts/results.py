@@ -92,6 +92,8 @@ def remove_result(output_dir: str | os.PathLike[str], item: Mapping[Any, Any]) -
         result_path(output_dir, item, name, suffix=_OTHER_SUFFIXES.get(name, _IMAGE_SUFFIX)).unlink(missing_ok=True)
     for name in _DICOM:
         result_path(output_dir, item, name, suffix=".dcm").unlink(missing_ok=True)
+    for name in set(_BIDS_NAMES) - set(_OTHER_SUFFIXES) if "bids_suffix" in item else ():
+        result_path(output_dir, item, name, suffix=".json").unlink(missing_ok=True)
 
 
 def relative_link(target: str | os.PathLike[str], *, start: str | os.PathLike[str]) -> str:
@@ -120,6 +122,7 @@ def write_dataset_description(output_dir: str | os.PathLike[str], version: str) 
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": _GENERATOR, "Version": version}],
+        "HowToAcknowledge": "See logs/CITATION.md, which the group level writes.",
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

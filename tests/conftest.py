@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.page_reader import read_page  # noqa: F401
 from tests.scan_fixtures import load, phantom_case, write_nifti  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent

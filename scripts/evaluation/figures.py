@@ -152,8 +152,8 @@ def draw_case(
     *,
     map_maximum: float,
     word: str = "",
-) -> None:
-    """Draw one case as `DATASET_CASE.png`, or `DATASET_WORD_CASE.png`.
+) -> Path:
+    """Draw one case as `DATASET_CASE.png`, or `DATASET_WORD_CASE.png`, and return the file.
 
     Args:
         folder: where the picture goes.
@@ -171,8 +171,9 @@ def draw_case(
             parts.append(f"Dice {format_number(row[f'dice_at_{point}'])} ({point})")
     elif point is not None:
         parts.append(f"no lesion label · {row[f'predicted_ml_at_{point}']:.1f} ml predicted ({point})")
+    path = folder / f"{'_'.join(_file_name(part) for part in (case.dataset, word, case.case) if part)}.png"
     draw_panel(
-        folder / f"{'_'.join(_file_name(part) for part in (case.dataset, word, case.case) if part)}.png",
+        path,
         image=case.image,
         anomaly_map=case.channels[name],
         reconstruction=case.channels.get(RECONSTRUCTION),
@@ -185,10 +186,16 @@ def draw_case(
         map_maximum=map_maximum,
         title=" · ".join(parts),
     )
+    return path
 
 
-def draw_curves(folder: Path, run: RunScores, map_names: Sequence[str]) -> None:
-    """Draw the pooled curves of all maps as `pr_curve_DATASET.png`, one picture per data set with lesions."""
+def draw_curves(folder: Path, run: RunScores, map_names: Sequence[str]) -> dict[str, Path]:
+    """Draw the pooled curves of all maps as `pr_curve_DATASET.png`, one picture per data set with lesions.
+
+    Returns:
+        The files by data set.
+    """
+    paths = {}
     for group in run.groups():
         if len(group) > 1:
             continue
@@ -200,6 +207,8 @@ def draw_curves(folder: Path, run: RunScores, map_names: Sequence[str]) -> None:
         title = f"{group[0]}: voxels of all cases"
         path = folder / f"pr_curve_{_file_name(group[0])}.png"
         draw_precision_recall(path, curves, prevalence=prevalence, title=title)
+        paths[group[0]] = path
+    return paths
 
 
 def _file_name(name: str) -> str:

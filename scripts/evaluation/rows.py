@@ -23,14 +23,15 @@ from scripts.metrics.score_counts import (
 )
 from scripts.metrics.segmentation import SizeBin, find_lesions, lesion_recall, reconstruction_error, segmentation_scores
 from scripts.metrics.thresholds import pooled_best_dice
-from scripts.report.tables import DASH, format_number, markdown_table
+from scripts.report.document import Block, Table
+from scripts.report.tables import DASH, format_number
 
 __all__ = [
     "case_row",
     "case_slices",
     "lesion_rows",
     "operating_point_columns",
-    "size_markdown",
+    "size_block",
     "size_rows",
     "slice_rows",
 ]
@@ -204,10 +205,10 @@ def size_rows(rows: Sequence[Mapping[str, Any]], bins: Sequence[SizeBin]) -> lis
     return table
 
 
-def size_markdown(
+def size_block(
     table: Sequence[Mapping[str, Any]], bins: Sequence[SizeBin], *, map_name: str, points: Mapping[str, str | None]
-) -> str:
-    """Return the sensitivity by volume of one map as Markdown; empty without a lesion.
+) -> Block:
+    """Return the sensitivity by volume of one map for readers; empty without a lesion.
 
     Args:
         table: of `size_rows`.
@@ -223,10 +224,10 @@ def size_markdown(
             cells = [_share(own.get(low)) for low, _ in bins]
             lines.append([dataset, str(point), str(sum(row["n_lesions"] for row in own.values())), *cells])
     if not lines:
-        return ""
+        return Block()
     header = ["data set", "operating point", "lesions", *(_bin_name(one) for one in bins)]
-    text = f"Lesions of which at least one voxel is found, by volume (`{map_name}`): share (found / all).\n"
-    return f"{text}\n{markdown_table(header, lines)}"
+    text = f"Lesions of which at least one voxel is found, by volume ({map_name}): share (found / all)."
+    return Block(text, Table(header, lines))
 
 
 def _share(row: Mapping[str, Any] | None) -> str:

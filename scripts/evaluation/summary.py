@@ -11,9 +11,10 @@ import numpy as np
 from scripts.evaluation.scores import RunScores, healthy_point
 from scripts.metrics.resampling import bootstrap_interval
 from scripts.metrics.score_counts import pooled_voxel_scores
-from scripts.report.tables import DASH, format_mean, format_number, markdown_table
+from scripts.report.document import Block, Table
+from scripts.report.tables import DASH, format_mean, format_number
 
-__all__ = ["mean_over_cases", "summarize", "summary_markdown"]
+__all__ = ["mean_over_cases", "summarize", "summary_blocks"]
 
 _NOT_METRICS = ("dataset", "case", "map")
 _WITH_INTERVAL = ("auprc", "auroc", "oracle_dice")
@@ -88,8 +89,8 @@ def summarize(
     return summary
 
 
-def summary_markdown(summary: Mapping[str, Mapping[str, Any]], *, rates: Sequence[float], command: str) -> str:
-    """Return the summary as readable Markdown: one table of lesion sets and one of healthy sets.
+def summary_blocks(summary: Mapping[str, Mapping[str, Any]], *, rates: Sequence[float], command: str) -> list[Block]:
+    """Return the summary for readers: one table of lesion sets and one of healthy sets.
 
     Args:
         summary: as returned by `summarize`.
@@ -98,27 +99,25 @@ def summary_markdown(summary: Mapping[str, Mapping[str, Any]], *, rates: Sequenc
     """
     lesion = _lesion_rows(summary)
     healthy = _healthy_rows(summary, rates)
-    parts = ["# Evaluation\n"]
-    if command:
-        parts.append(f"`{command}`\n")
+    parts = [Block(command, command=True)] if command else []
     if lesion:
         header = ["data set", "map", "n", "AUPRC", "AUPRC 95 % CI", "AUPRC pooled", "AUROC pooled"]
         header += ["Dice, per-case oracle", "Dice at pooled best", "pooled best threshold", "Dice at validation best"]
-        parts.append(markdown_table(header, lesion))
-        parts.append(
+        text = (
             "Mean ± standard deviation over the n cases with a lesion. The per-case oracle and the pooled best "
-            "threshold are chosen with the labels of these very cases, the validation threshold is not.\n"
+            "threshold are chosen with the labels of these very cases, the validation threshold is not."
         )
+        parts += [Block(table=Table(header, lesion)), Block(text)]
     if healthy:
         header = ["healthy set", "map", "n", *(f"threshold at {100 * rate:g} % FPR" for rate in rates)]
         header += [f"false positive rate at validation {100 * rate:g} %" for rate in rates]
         header += ["false positive ml at validation best Dice", "false positive ml at pooled best Dice"]
-        parts.append(markdown_table(header, healthy))
-        parts.append(
+        text = (
             "Thresholds of this run's own healthy scans; false positive rates (share of the brain) and volumes at "
-            "those of the validation run, mean ± standard deviation over scans.\n"
+            "those of the validation run, mean ± standard deviation over scans."
         )
-    return "\n".join(parts)
+        parts += [Block(table=Table(header, healthy)), Block(text)]
+    return parts
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]], num_bootstrap: int) -> dict[str, Any]:

@@ -23,20 +23,22 @@ from scripts.evaluation.rows import (
     case_slices,
     lesion_rows,
     operating_point_columns,
-    size_markdown,
+    size_block,
     size_rows,
     slice_rows,
 )
 from scripts.evaluation.scores import Region, RunScores, gathered, settle
-from scripts.evaluation.summary import mean_over_cases, summarize, summary_markdown
+from scripts.evaluation.summary import mean_over_cases, summarize, summary_blocks
 from scripts.files import temporary_folder
 from scripts.metrics.segmentation import size_bins
+from scripts.report.document import Block, Picture, as_markdown, write_document_page
 from scripts.report.tables import table_of_summary, write_csv, write_json, write_paper_table, write_text
 from scripts.results import portable_command
 
 __all__ = ["AnomalyEvaluationHandler"]
 
 Points = Mapping[tuple[str, str], Mapping[str, float]]  # thresholds by name, of each data set and map
+_MOST_PANELS = 60  # small copies in the page
 _NOT_SCORES = (RECONSTRUCTION, "uncertainty", "brain_mask")
 
 
@@ -48,8 +50,9 @@ class AnomalyEvaluationHandler:
     Between iteration and end of the run the cases lie in a temporary folder inside `output_dir`.
 
     At the end of the run the folder holds `cases.csv` (a row per case and map), `slices.csv`, `summary.json`,
-    `summary.md`, `thresholds.json` (for `thresholds` of a later run), `panels/*.png`, and where there are lesions
-    `lesions.csv`, `lesion_sizes.csv`, `pr_curve_DATASET.png`, and the paper's table as `table.csv`, `.md` and `.tex`.
+    `summary.md` and the same as a page, `evaluation.html`, `thresholds.json` (for `thresholds` of a later run),
+    `panels/*.png`, and where there are lesions `lesions.csv`, `lesion_sizes.csv`, `pr_curve_DATASET.png`, and the
+    paper's table as `table.csv`, `.md` and `.tex`.
     Several processes may share the cases (`torch.distributed`); the first one writes the same tables as one alone.
     Cases stand in the order of their names.
 
@@ -175,10 +178,10 @@ class AnomalyEvaluationHandler:
             settle(self._run, self._store)
             points = {key: self._run.operating_points(*key) for key in self._run.pooled}
             lesions = self._score(points)
-            self._draw(points)
+            panels = sorted(path for part in gathered(self._draw(points)) for path in part)
             tables = [_in_order(gathered(part)) for part in (self._rows, self._slices, lesions)]
             if idist.get_rank() == 0:
-                self._write([[row for case in part for row in case] for part in tables], points)
+                self._write([[row for case in part for row in case] for part in tables], points, panels)
         finally:
             self._folder.cleanup()
 
@@ -192,21 +195,26 @@ class AnomalyEvaluationHandler:
             lesions.append(lesion_rows(case, own, region=self.region))
         return lesions
 
-    def _draw(self, points: Points) -> None:
-        """Draw those of this process's cases that are to be drawn."""
+    def _draw(self, points: Points) -> list[Path]:
+        """Draw those of this process's cases that are to be drawn, and return the files."""
         first = self.map_names[0]
         scale = self._run.colour_scale(first)
         shown = panel_point(points[next(iter(points))])
         firsts = [rows[0] for rows in _in_order(gathered(self._rows))]
         volume = None if shown is None else f"false_positive_ml_at_{shown}"
         chosen = chosen_panels(firsts, self.panels, volume=volume)
+        drawn = []
         for case, rows in zip(self._store, self._rows, strict=True):
             word = chosen.get((case.dataset, case.case))
             if word is not None:
                 own = points[case.dataset, first]
-                draw_case(self.output_dir / "panels", case, rows[0], own, map_maximum=scale, word=word)
+                folder = self.output_dir / "panels"
+                drawn.append(draw_case(folder, case, rows[0], own, map_maximum=scale, word=word))
+        return drawn
 
-    def _write(self, tables: Sequence[Sequence[Mapping[str, Any]]], points: Points) -> None:
+    def _write(
+        self, tables: Sequence[Sequence[Mapping[str, Any]]], points: Points, panels: Sequence[Path]
+    ) -> None:
         """Write and log what was measured."""
         rows, slices, lesions = tables
         summary = summarize(rows, self._run, points, num_bootstrap=self.num_bootstrap)
@@ -217,9 +225,9 @@ class AnomalyEvaluationHandler:
         sizes = size_rows(lesions, self.lesion_bins)
         first = self.map_names[0]
         shown = {dataset: panel_point(points[dataset, name]) for dataset, name in points if name == first}
-        markdown = summary_markdown(summary, rates=self.healthy_rates, command=command)
-        by_size = size_markdown(sizes, self.lesion_bins, map_name=first, points=shown)
-        markdown = "\n".join(part for part in (markdown, by_size) if part)
+        blocks = summary_blocks(summary, rates=self.healthy_rates, command=command)
+        blocks.append(size_block(sizes, self.lesion_bins, map_name=first, points=shown))
+        markdown = as_markdown("Evaluation", blocks)
         write_csv(self.output_dir / "cases.csv", rows)
         write_csv(self.output_dir / "slices.csv", slices)
         if lesions:
@@ -230,8 +238,27 @@ class AnomalyEvaluationHandler:
         source = f"an evaluation of {n_cases} cases"
         write_thresholds(self.output_dir / "thresholds.json", self.found_thresholds(), source=source)
         write_text(self.output_dir / "summary.md", markdown)
-        draw_curves(self.output_dir, self._run, self.map_names)
+        curves = draw_curves(self.output_dir, self._run, self.map_names)
+        pictures = [
+            Picture(path, f"Precision and recall over the voxels of all cases: {name}", large=True)
+            for name, path in curves.items()
+        ]
+        pictures += [Picture(path, path.stem.replace("_", " ")) for path in panels[:_MOST_PANELS]]
+        facts = {"Cases": str(n_cases), "Data sets": str(len(summary)), "Counted": self.region.value}
+        self._write_page(blocks, pictures, facts)
         self.logger.info("evaluated %d cases:\n%s", n_cases, markdown)
+
+    def _write_page(self, blocks: Sequence[Block], pictures: Sequence[Picture], facts: Mapping[str, str]) -> None:
+        """Write the tables and pictures of the run as one page."""
+        files = [f"{name}.csv" for name in ("cases", "slices", "lesions", "lesion_sizes", "table")]
+        write_document_page(
+            self.output_dir / "evaluation.html",
+            "Evaluation",
+            blocks,
+            facts=list(facts.items()),
+            pictures=pictures,
+            files=[*files, "summary.json", "thresholds.json"],
+        )
 
 
 def _in_order(parts: Sequence[Sequence[list[dict[str, Any]]]]) -> list[list[dict[str, Any]]]:

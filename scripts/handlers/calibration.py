@@ -25,37 +25,32 @@ from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.segmentation import without_small_peaks
 from scripts.metrics.thresholds import largest_p_value, pooled_best_dice, threshold_at_rate, threshold_at_volume
 from scripts.ops import scan_score
-from scripts.report.tables import DASH, format_number, markdown_table, write_csv, write_text
+from scripts.report.document import Block, Table, as_markdown, write_document_page
+from scripts.report.tables import DASH, format_number, write_csv, write_text
 from scripts.results import check_min_volume, portable_command
 
-__all__ = ["CalibrationHandler", "calibration_markdown"]
+__all__ = ["CalibrationHandler", "calibration_blocks"]
 
 _AGES = (0, 40, 60, 200)  # years, edges of the groups
 
 
-def calibration_markdown(
+def calibration_blocks(
     entry: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     *,
-    modality: str,
-    preset: str,
     left_out: Sequence[Mapping[str, Any]] = (),
     command: str = "",
-) -> str:
-    """Return the operating points and the scan scores as readable Markdown.
+) -> list[Block]:
+    """Return the operating points and the scan scores for readers.
 
     Args:
         entry: of the thresholds file.
         rows: one a scan: `dataset`, `role`, `anomaly_score`, `p_value` (of a healthy scan of the calibration:
             against the other data sets; empty where there are none).
-        modality: t1 or t2.
-        preset: name of the entry.
         left_out: of each healthy data set, what the threshold chosen on the others marks (see `CalibrationHandler`).
         command: how the run was started; left out when empty.
     """
-    parts = [f"# Calibration of {modality}, preset {preset}\n"]
-    if command:
-        parts.append(f"`{command}`\n")
+    parts = [Block(command, command=True)] if command else []
     header = ["operating point", "threshold", "chosen on", "pooled Dice on lesion scans"]
     header += ["ml marked in held-out healthy scans: mean", "median", "95 %", "highest", "n"]
     lines = []
@@ -65,22 +60,21 @@ def calibration_markdown(
         dice, threshold = format_number(point.get("lesion_dice")), format_number(point["threshold"], digits=4)
         volumes = [format_number(marked.get(key), digits=1) for key in ("mean", "median", "p95", "max")]
         lines.append([shown, threshold, point["source"], dice, *volumes, str(marked.get("n", DASH))])
-    parts.append(markdown_table(header, lines))
+    parts.append(Block(table=Table(header, lines)))
     if entry.get("healthy_scores"):
         count = len(entry["healthy_scores"])
         lowest = f"The lowest p-value that {count} healthy scans allow is {1 / (count + 1):.3f}."
-        parts.append(f"Score of a scan: {entry['healthy_source']}. {lowest}\n")
+        parts.append(Block(f"Score of a scan: {entry['healthy_source']}. {lowest}"))
     header = ["data set", "role", "n", "score, mean", "lowest", "highest", "p <= 0.1", "p <= 0.2"]
-    parts.append(markdown_table(header, _scores(rows)))
+    parts.append(Block(table=Table(header, _scores(rows))))
     if left_out:
-        parts.append("Each healthy data set left out: threshold and p-values from the others.\n")
         header = ["data set", "n", "threshold", "ml marked: mean", "median", "95 %", "highest", "p <= 0.1"]
-        parts.append(markdown_table(header, [_left_out(row) for row in left_out]))
+        text = "Each healthy data set left out: threshold and p-values from the others."
+        parts.append(Block(text, Table(header, [_left_out(row) for row in left_out])))
     if by_age := _ages(entry, rows):
-        parts.append("Healthy scans by age, ml marked at the default point.\n")
         header = ["age", "role", "n", "median", "95 %", "highest", "p <= 0.1"]
-        parts.append(markdown_table(header, by_age))
-    return "\n".join(parts)
+        parts.append(Block("Healthy scans by age, ml marked at the default point.", Table(header, by_age)))
+    return parts
 
 
 def _left_out(row: Mapping[str, Any]) -> list[str]:
@@ -149,7 +143,7 @@ class _Scan:
 
 @dataclass
 class CalibrationHandler:
-    """Write operating points into `thresholds.json`, and `calibration.md` and `calibration.csv` beside the run.
+    """Write operating points into `thresholds.json`, and `calibration.html`, `.md` and `.csv` beside the run.
 
     Each item of the evaluator's output has what `read_case` needs, `role` (see `CalibrationRole`) and `modality`.
     Points: `best_dice`, the threshold with the best Dice over all voxels of the lesion scans; `healthy_fpr_RATE`, the
@@ -372,17 +366,16 @@ class CalibrationHandler:
         """Write the entry and the report."""
         entry = self.entry()
         rows = self.rows(entry)
-        text = calibration_markdown(
-            entry,
-            rows,
-            modality=self.modality,
-            preset=self.preset,
-            left_out=self.left_out(),
-            command=portable_command(sys.argv),
-        )
+        title = f"Calibration of {self.modality}, preset {self.preset}"
+        blocks = calibration_blocks(entry, rows, left_out=self.left_out(), command=portable_command(sys.argv))
+        text = as_markdown(title, blocks)
         folder = Path(self.output_dir)
         write_csv(folder / "calibration.csv", rows)
         write_text(folder / "calibration.md", text)
+        point = entry["points"][entry["default"]]
+        facts = [("Default point", entry["default"]), ("Threshold", format_number(point["threshold"], digits=4))]
+        facts += [("Scans", str(len(rows))), ("Healthy scans", str(len(entry.get("healthy_scores", ()))))]
+        write_document_page(folder / "calibration.html", title, blocks, facts=facts, files=["calibration.csv"])
         write_operating_points(self.path, entry, modality=self.modality, preset=self.preset)
         logger.info("%s\nwritten to %s, and the thresholds to %s", text, folder, self.path)
 

@@ -20,6 +20,7 @@ from scripts.data.inputs.files import readable_name
 from scripts.errors import InputError
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
+from scripts.handlers.derivatives import write_sidecars
 from scripts.handlers.session_change import CHANGE_IMAGES, SessionChange, compare_sessions, save_change
 from scripts.metrics.thresholds import largest_p_value
 from scripts.networks import ModalityWeights
@@ -259,6 +260,7 @@ class ScanResult:
             self._dicom_files(item), item, parameters=self.parameters, when=DicomOutput.of(self.dicom)
         )
         changes = save_change(self.output_dir, item, change) if change else {}
+        write_sidecars(self.output_dir, item, [*paths, *changes])
         return {name: path.name for name, path in paths.items()} | changes | names
 
     def _dicom_files(self, item: Mapping[str, Any]) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning, FilmResnetBlock, apply_film
+from scripts.networks.library import library_unet
 from scripts.networks.masked_autoencoder import Densify, HierarchicalDecoder, MaskedAutoencoder, SparseEncoder
 from scripts.networks.weights import ModalityWeights, load_encoder, load_weights, read_checkpoint
 
@@ -16,6 +17,7 @@ __all__ = [
     "ModalityWeights",
     "SparseEncoder",
     "apply_film",
+    "library_unet",
     "load_encoder",
     "load_weights",
     "read_checkpoint",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scripts.errors import InputError
+from scripts.networks.library import converted
 
 __all__ = ["ModalityWeights", "load_encoder", "load_weights", "read_checkpoint"]
 
@@ -62,7 +63,8 @@ def _list(title: str, names: list[str]) -> list[str]:
 def load_weights(network: Network, path: str | Path, *, key: str = "model") -> Network:
     """Load weights into a network; all names and shapes must agree.
 
-    Weights of another precision are converted to the network's own. A prefix `module.` (distributed training) is
+    Weights of another precision are converted to the network's own, and those of monai-generative's U-Net to the names
+    of MONAI core's where the network has that. A prefix `module.` (distributed training) is
     dropped.
 
     Args:
@@ -117,7 +119,7 @@ def _unwrap(network: nn.Module) -> nn.Module:
 
 def _load(target: nn.Module, path: Path, key: str, fix: str, *, head: str | None = None) -> None:
     """Load the state dict in a file, which may lack the layer `head` as a whole."""
-    state = _read_state(path, key)
+    state = dict(converted(target, _read_state(path, key)))
     own = target.state_dict()
     if head is not None and not any(name.startswith(head) for name in state):
         own = {name: value for name, value in own.items() if not name.startswith(head)}

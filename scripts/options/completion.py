@@ -13,6 +13,7 @@ from scripts.options.fields import field_schema
 
 __all__ = ["add_completed_options", "complete", "field_choices"]
 
+_FLAG = "true or false"  # what the schema of an on/off option says
 _ASKED = "_ARGCOMPLETE"  # a shell sets it when it wants words
 
 
@@ -65,7 +66,7 @@ def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from map(str, schema.get("enum", ()))
     if "const" in schema:
         yield str(schema["const"])
-    if schema.get("type") == "boolean":
+    if schema.get("must_be") == _FLAG:
         yield from ("true", "false")
     if isinstance(schema.get("items"), Mapping):
         yield from _choices(schema["items"])

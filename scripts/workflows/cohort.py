@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from scripts.data.folders import check_writable
 from scripts.errors import ScansFailedError
+from scripts.handlers.derivatives import write_dataset_files
 from scripts.options.fields import Shard, checked_kind
 from scripts.report.changes import write_changes
 from scripts.report.pages import write_index_page, write_regions, write_summary
-from scripts.results import bundle_version, relative_link, remove_result, result_path, write_dataset_description
+from scripts.results import relative_link, remove_result, result_path
 from scripts.workflows.cluster import run_on_cluster
 from scripts.workflows.processes import LOST, run_in_processes
 from scripts.workflows.scan_steps import ScanSteps, failed_row
@@ -45,9 +46,9 @@ def write_cohort(output_dir: str, datalist: Sequence[Mapping[str, str]], rows: S
 
 
 def write_bids_description(output_dir: str, datalist: Sequence[Mapping[str, str]]) -> None:
-    """Write `dataset_description.json` where the input is BIDS."""
+    """Write `dataset_description.json`, `.bidsignore` and `README.md` where the input is BIDS."""
     if any("bids_suffix" in item for item in datalist):
-        write_dataset_description(output_dir, bundle_version())
+        write_dataset_files(output_dir)
 
 
 @dataclass(kw_only=True)

@@ -123,11 +123,12 @@ def test_a_shell_is_offered_options_and_their_values():
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_argcomplete_answers_without_loading_torch(root: Path, tmp_path):
-    pytest.importorskip("argcomplete")
+    argcomplete = pytest.importorskip("argcomplete")
     answer = tmp_path / "answer"
     line = "brain-anomaly scan.nii.gz out --modal"
     code = "import sys; sys.argv = ['brain-anomaly']; from brain_anomaly.command import main; sys.modules['torch'] = None; main()"
     asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": " "}
-    environment = {**os.environ, **asked, "PYTHONPATH": str(root), "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    places = os.pathsep.join([str(root), str(Path(argcomplete.__file__).parents[1])])
+    environment = {**os.environ, **asked, "PYTHONPATH": places, "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, check=False, capture_output=True)
     assert answer.read_text().split() == ["--modality"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import logging
@@ -72,12 +73,31 @@ def cases():
 def test_all_files_are_written_and_nothing_else_is_left(cases, tmp_path):
     evaluate(tmp_path, cases, panels=2)
     names = {path.name for path in tmp_path.iterdir()}
-    tables = {"cases.csv", "slices.csv", "summary.json", "summary.md", "thresholds.json"}
+    tables = {"cases.csv", "slices.csv", "summary.json", "summary.md", "thresholds.json", "evaluation.html"}
     of_lesions = {"lesions.csv", "lesion_sizes.csv", "table.csv", "table.md", "table.tex", "pr_curve_lesions.png"}
     assert names == tables | of_lesions | {"panels"}
     panels = sorted((tmp_path / "panels").iterdir())
     assert [path.name for path in panels] == ["lesions_case0.png", "lesions_case1.png"]
     assert all(matplotlib.image.imread(path)[..., :3].std() > 0.05 for path in panels)
+
+
+def test_the_page_says_what_the_markdown_says_and_holds_this_runs_pictures(cases, tmp_path, read_page):
+    (tmp_path / "panels").mkdir()
+    (tmp_path / "panels" / "lesions_other.png").write_bytes(b"of an earlier run")
+    evaluate(tmp_path, cases, panels=2)
+    text = (tmp_path / "summary.md").read_text()
+    page = read_page(tmp_path / "evaluation.html")
+    cells = {cell.strip() for line in text.splitlines() if line.startswith("|") for cell in line.split("|")} - {""}
+    shown = {content for tag in ("th", "td") for _, content in page.named(tag)}
+    assert {cell for cell in cells if set(cell) != {"-"}} <= shown
+    curve, *panels = [attributes["src"] for attributes, _ in page.named("img")]
+    assert base64.b64decode(curve.split(",")[1]) == (tmp_path / "pr_curve_lesions.png").read_bytes()
+    assert len(panels) == 2
+    links = [attributes["href"] for attributes, _ in page.named("a")]
+    assert links[:2] == ["panels/lesions_case0.png", "panels/lesions_case1.png"]
+    assert {"cases.csv", "summary.json", "table.csv"} <= set(links)
+    assert all((tmp_path / link).is_file() for link in links)
+    assert str(tmp_path) not in (tmp_path / "evaluation.html").read_text()
 
 
 @pytest.mark.parametrize("region", ["volume", "brain"])

@@ -99,6 +99,11 @@ def test_scores_of_healthy_scans_give_p_values_to_the_others(tmp_path: Path, ite
     text = (tmp_path / "out" / "calibration.md").read_text()
     assert "healthy_ml (default)" in text
     assert re.search(r"\| held out +\| 3 ", text)
+    page = (tmp_path / "out" / "calibration.html").read_text()
+    assert '<th scope="row">healthy_ml (default)</th>' in page
+    assert "<h1>Calibration of t1, preset default</h1>" in page
+    assert 'href="calibration.csv"' in page
+    assert str(tmp_path) not in page
 
 
 def test_scaled_maps_get_no_healthy_points(tmp_path: Path, items: list[dict]) -> None:

@@ -40,6 +40,7 @@ _PAIRS = (
     ("large lesion appears", "first", "large", "new"), ("lesion grows", "small", "large", "grown"),
     ("lesion shrinks", "large", "small", "shrunken"), ("large lesion vanishes", "large", "first", "vanished"),
 )  # fmt: skip
+_RADIUS_MM = 60.0
 _NEAR_MM = 4.0  # of the lesion's surface
 Row = dict[str, Any]
 
@@ -128,7 +129,8 @@ class _Subject:
                 place = None if lesion is None or expected is None else motion[after] @ [*lesion.centre_mm, 1.0]
                 found = judge(facts, None if place is None else place[:3], radius_mm=_reach(lesion, self.volumes_ml[1]))
                 row = {"scan": self.name, "pair": pair, "expected": expected, "drawn_before_ml": drawn[before]}
-                yield {**row, "drawn_after_ml": drawn[after], **found}
+                error = _error_mm(facts, motion[after] @ np.linalg.inv(motion[before]), image)
+                yield {**row, "drawn_after_ml": drawn[after], **found, "alignment_error_mm": error}
 
     def _path(self, session: str) -> Path:
         return self.folder / "scans" / f"{self.name}_{session}_T1w.nii.gz"
@@ -170,6 +172,19 @@ class _Subject:
         volumes["image"] = _voxels(scan)
         baseline = self._item(before)
         return compare_sessions(str(out), baseline, result=result, volumes=volumes, affine=scan.affine).facts
+
+
+def _error_mm(facts: Mapping[str, Any], motion: NDArray[np.float64], image: Any) -> float | None:
+    """Return by how much the alignment misses the motion, mm: the mean over points 60 mm from the scan's middle."""
+    import numpy as np
+
+    if facts["status"] != "ok":
+        return None
+    middle = (image.affine @ [*(np.asarray(image.shape) - 1) / 2, 1.0])[:3]
+    points = np.concatenate([middle + _RADIUS_MM * np.eye(3), middle - _RADIUS_MM * np.eye(3)])
+    found = np.asarray(facts["alignment"]["transform"])
+    ends = [points @ matrix[:3, :3].T + matrix[:3, 3] for matrix in (motion, found)]
+    return float(np.linalg.norm(ends[1] - ends[0], axis=1).mean())
 
 
 def _voxels(image: Any) -> NDArray[np.float32]:
@@ -215,6 +230,7 @@ def judge(facts: Mapping[str, Any], place_mm: NDArray[np.float64] | None, *, rad
 
 def _table(rows: list[Row]) -> str:
     header = ["pair", "n", "found", "drawn, ml", "found, ml", "false changes", "pairs with any", "ml, median; highest"]
+    header.append("alignment off by, mm")
     lines = []
     for pair, _, _, expected in _PAIRS:
         own = [row for row in rows if row["pair"] == pair and row["status"] == "ok"]
@@ -228,6 +244,7 @@ def _table(rows: list[Row]) -> str:
                 _mean(own, "drawn_before_ml", "drawn_after_ml"), _mean(own, "before_ml", "after_ml"),
                 sum(row["false_count"] for row in own), sum(row["false_count"] > 0 for row in own),
                 f"{format_number(statistics.median(false), digits=2)}; {format_number(max(false), digits=2)}",
+                format_number(max(row["alignment_error_mm"] for row in own), digits=2),
             ]
         )  # fmt: skip
     return markdown_table(header, lines)

@@ -58,10 +58,11 @@ def test_a_t2_gets_the_t1_of_its_session_that_is_named_most_alike(bids):
         "sub-01_T2w": "sub-01_T1w.nii.gz",
         "sub-02_ses-1_acq-lo_run-2_T2w": "sub-02_ses-1_acq-lo_run-2_T1w.nii",
         "sub-02_ses-1_inplaneT2": "sub-02_ses-1_acq-hi_run-1_T1w.nii",
+        "sub-02_ses-2_T2w": "sub-02_ses-1_acq-hi_run-1_T1w.nii",  # of another session
     }
     only_t2 = find_scans(bids, modality="t2")
     assert [item["modality"] for item in only_t2] == ["t2"] * 4
-    assert sum("t1" in item for item in only_t2) == 3
+    assert all("t1" in item for item in only_t2)
 
 
 def test_without_a_description_and_for_one_subject_it_is_bids_too(bids, monkeypatch):
