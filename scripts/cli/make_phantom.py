@@ -75,7 +75,5 @@ def main() -> None:
     run_command(make_phantom)
 
 
-
-
 if __name__ == "__main__":
     main()

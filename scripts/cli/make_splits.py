@@ -138,7 +138,5 @@ def main() -> None:
     run_command(make_splits)
 
 
-
-
 if __name__ == "__main__":
     main()

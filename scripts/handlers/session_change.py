@@ -125,7 +125,7 @@ def compare_sessions(
         **count_changes(rows),
         "regions": rows,
     }
-    shown = {"baseline": moved.image, "difference_map": difference, "change_dseg": numbers}
+    shown: dict[str, NDArray] = {"baseline": moved.image, "difference_map": difference, "change_dseg": numbers}
     return SessionChange({"status": "ok", "reasons": [], **facts}, shown)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scripts.report.pages import png_uri, render, small_png
 from scripts.report.tables import markdown_table, write_text
@@ -110,7 +111,7 @@ def write_document_page(
         if picture.path.is_file()
         for data in [picture.path.read_bytes()]
     ]
-    context = {"title": title, "blocks": blocks, "facts": facts, "pictures": shown}
+    context: dict[str, Any] = {"title": title, "blocks": blocks, "facts": facts, "pictures": shown}
     present = [name for name in files if (folder / name).is_file()]
     write_text(path, render("document_page.html", **context, files=present))
 

@@ -104,10 +104,10 @@ def _with_first_sessions(items: Sequence[Item]) -> list[Item]:
     partners: dict[str, Item] = {}  # by the name of the follow-up
     for (subject, _), members in groups.items():
         order = _session_order(subject, {_session(item) for item in members})
-        first = [item for item in members if _session(item) == order[0]]
+        earliest = [item for item in members if _session(item) == order[0]]
         for item in members:
             if _session(item) != order[0]:
-                partners[item["case"]] = min(first, key=lambda other: len(_entities(other) ^ _entities(item)))
+                partners[item["case"]] = min(earliest, key=lambda other: len(_entities(other) ^ _entities(item)))
     if not partners:
         logger.warning("No subject has two sessions of one modality: nothing is compared.")
     baselines = {first["case"] for first in partners.values()}
