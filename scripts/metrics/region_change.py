@@ -92,7 +92,7 @@ def region_changes(
         numbers[box][own] = one.change.number
         start = np.array([part.start for part in box])
         peak = affine @ [*(start + one.peak), 1.0]
-        row = {"change": str(one.change), **one.facts(), "peak_mm": _rounded(peak)}
+        row: dict[str, Any] = {"change": str(one.change), **one.facts(), "peak_mm": _rounded(peak)}
         if world_to_template is not None:
             row["peak_mni_mm"] = _rounded(world_to_template @ peak)
             to_template = world_to_template @ affine
