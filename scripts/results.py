@@ -122,7 +122,6 @@ def write_dataset_description(output_dir: str | os.PathLike[str], version: str) 
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": _GENERATOR, "Version": version}],
-        "HowToAcknowledge": "See logs/CITATION.md, which the group level writes.",
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import nn
 __all__ = ["converted", "library_unet"]
 
 _UNET = "unet."
-_ATTENTION = ".attn."  # in the names of MONAI core alone
+_RENAMED = (".attn.", ".out_proj.", "postconv")  # in the names of MONAI core alone; it fails where these are missing
 _UNUSED = "proj_attn"  # a layer that monai-generative never calls
 
 
@@ -47,7 +47,7 @@ def converted(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[
     if unet is None or not hasattr(unet, "load_old_state_dict") or old.keys() == unet.state_dict().keys():
         return state
     # MONAI keeps its own random values for what a file lacks: only whole files are converted
-    if any(_ATTENTION not in name and name not in old for name in unet.state_dict()):
+    if any(name not in old for name in unet.state_dict() if not any(part in name for part in _RENAMED)):
         return state
     copy, left = deepcopy(unet), dict(old)
     try:

@@ -121,7 +121,7 @@ def make_viewer(
     settings: dict[str, Any] = {
         "layers": [{"name": one.name, "label": one.label, "low": one.low, "high": one.high} for one in layers],
         "regionColour": _bytes(REGION),
-        "changes": {kind: _bytes(colour) for kind, colour in CHANGES.items()},
+        "changes": [[kind, _bytes(colour)] for kind, colour in CHANGES.items()],  # JSON sorts the keys of a mapping
         "worldToTemplate": None if world_to_template is None else np.asarray(world_to_template, float).tolist(),
         "thickSlices": _thick_slices(display.spacing_mm),
         "voxelMl": abs(float(np.linalg.det(display.affine[:3, :3]))) / 1000,

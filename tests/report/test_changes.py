@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import matplotlib.image
 import numpy as np
@@ -52,6 +53,8 @@ def test_the_page_lists_the_changes_with_signs_and_jumps_to_their_peaks(compared
         assert page.volume(name).shape == page.volume("image").shape
     assert set(np.unique(page.volume("change_dseg").get_fdata())) == {0, 1, 4, 5}
     text = (tmp_path / "report.html").read_text()
+    settings = json.loads(page.named("script")[[a.get("id") for a, _ in page.named("script")].index("viewer-settings")][1])
+    assert [kind for kind, _ in settings["changes"]] == [str(kind) for kind in Change]  # numbers of change_dseg, in order
     assert WICKED not in text
     assert "1.2 ml of this scan" in text
     assert "turned by 3.2°" in text

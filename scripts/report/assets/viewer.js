@@ -94,7 +94,7 @@
   }
 
   function changeColours() {
-    const kinds = Object.keys(settings.changes), colours = Object.values(settings.changes);
+    const kinds = settings.changes.map(([kind]) => kind), colours = settings.changes.map(([, colour]) => colour);
     const [R, G, B] = [0, 1, 2].map((channel) => [0, ...colours.map((colour) => colour[channel])]);
     return { R, G, B, A: [0, ...kinds.map(() => 255)], I: [0, ...kinds.map((kind, index) => index + 1)], labels: ["", ...kinds] };
   }
@@ -192,7 +192,7 @@
 
   function valueText(value) {
     if (value.name.startsWith("lesion")) return value.value > 0 ? "yes" : "no";
-    if (value.name.startsWith("change")) return Object.keys(settings.changes)[Math.round(value.value) - 1] || "none";
+    if (value.name.startsWith("change")) return (settings.changes[Math.round(value.value) - 1] || ["none"])[0];
     return Number(value.value.toPrecision(3)).toString();
   }
 
