@@ -63,7 +63,8 @@ class SetModalityd(Transform):
 
     Args:
         modality: `t1` or `t2`; None leaves it to the file's name.
-        by_name: tells the modality from the name of a file, or None where it does not; `scripts.data.modality_of`.
+        by_name: tells the modality from the name of a file, or None where it does not; `known_modality` of
+            `scripts.data.inputs.dicom`.
             Where neither tells, it is `t1`, which the bundle's first weights are for; quality control notices if that
             is wrong.
         modality_key: where it goes. A host may have put a wish there: `t1`, `t2`, `auto`, or a list of choices, of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import monai.bundle
 import nibabel as nib
@@ -14,6 +15,7 @@ import torch
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError, reason
+from scripts.workflows import Cohort
 from tests.tiny import TINY_NETWORK
 
 from .conftest import FAST
@@ -106,3 +108,35 @@ def test_the_sessions_of_a_bids_subject_are_compared_on_request(infer, tmp_path:
     folder = infer(tmp_path / "bids", **options) / "sub-01" / "ses-2" / "anat"
     assert (folder / "sub-01_ses-2_space-T1w_desc-difference_map.nii.gz").is_file()
     assert (folder / "sub-01_ses-2_space-T1w_desc-change_dseg.nii.gz").is_file()
+
+
+class _Steps:
+    """Stands in for the analysis of scans: notes their order."""
+
+    def __init__(self) -> None:
+        self.results = SimpleNamespace(baselines={}, output_dir="", device="cpu")
+        self.done: list[str] = []
+
+    def __call__(self, item: dict[str, str]) -> dict[str, str]:
+        self.done.append(item["case"])
+        return {"case": item["case"]}
+
+
+ITEMS = [
+    {"case": "b2", "baseline_case": "b1", "also_save": "brain_mask"}, {"case": "b1", "also_save": "brain_mask"},
+    {"case": "c"}, {"case": "a2", "baseline_case": "a1", "also_save": "brain_mask"},
+    {"case": "a1", "also_save": "brain_mask"}, {"case": "b3", "baseline_case": "b1", "also_save": "brain_mask"},
+]  # fmt: skip
+
+
+def test_baselines_are_done_before_their_followups_and_rows_keep_their_places() -> None:
+    steps = _Steps()
+    cohort = Cohort(steps=steps, datalist=ITEMS, progress=False)
+    assert [row["case"] for row in cohort._rows()] == [item["case"] for item in ITEMS]
+    assert steps.done == ["b1", "c", "a1", "b2", "a2", "b3"]
+    assert sorted(steps.results.baselines) == ["a1", "a2", "b1", "b2", "b3"]
+
+
+def test_a_shard_holds_a_baseline_with_all_its_followups() -> None:
+    parts = [{item["case"] for item in Cohort(steps=_Steps(), datalist=ITEMS, shard=f"{i}/3").datalist} for i in (1, 2, 3)]
+    assert parts == [{"b1", "b2", "b3"}, {"c"}, {"a1", "a2"}]

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.data.inputs.modality import Hint, Modality, read_words
+from scripts.data.inputs.files import scan_stem
+from scripts.data.inputs.modality import Hint, Modality, modality_of, read_words
 from scripts.errors import InputError
-from scripts.scans.dicom import DicomSeries, find_series, series_of
+from scripts.scans.dicom import DicomSeries, find_series, is_dicom, series_of
 from scripts.scans.dicom.volume import attribute, check_modality
 
-__all__ = ["contrast_of", "dicom_items"]
+__all__ = ["contrast_of", "dicom_items", "known_modality"]
 
 _NO_AGENT = {"", "NO", "NONE", "N"}
 _ACQUIRED = {"T1": Modality.T1, "T2": Modality.T2}  # Acquisition Contrast of enhanced MR
@@ -41,6 +42,40 @@ def contrast_of(series: DicomSeries) -> Hint:
     """
     hints = (_excluded(series), *(_words(series.text(name)) for name in ("SeriesDescription", "ProtocolName")))
     return next((hint for hint in hints if hint), None) or _acquired(series) or _timed(series)
+
+
+def known_modality(path: str | Path) -> Modality | None:
+    """Return the modality that a scan's name tells, else its DICOM header, or None where neither does.
+
+    For a file that is no DICOM itself the header is that of the one series in the folder beside it that has its name,
+    as hosts keep the series `x/` that they made `x.nii.gz` from.
+
+    Args:
+        path: the file; it need not exist.
+
+    Raises:
+        InputError: if the name or the header tells another contrast, such as FLAIR.
+    """
+    named = modality_of(path)
+    series = _series_behind(Path(path)) if named is None else None
+    if series is None:
+        return named
+    hint = contrast_of(series)
+    if hint.other:
+        what = f"the DICOM header says {hint.other}; only T1- and T2-weighted scans are supported"
+        raise InputError(what, path=path, fix="Give --modality t1 or --modality t2 if that misleads")
+    return hint.modality
+
+
+def _series_behind(path: Path) -> DicomSeries | None:
+    folder = path.parent / scan_stem(path)
+    try:
+        if path.is_file() and is_dicom(path):
+            return series_of(path)
+        found = find_series(folder) if folder != path and folder.is_dir() else []
+    except InputError:
+        return None  # no series after all, or nothing to read DICOM with
+    return found[0] if len(found) == 1 else None
 
 
 def _words(text: str) -> Hint | None:

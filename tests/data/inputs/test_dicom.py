@@ -9,7 +9,7 @@ import pydicom.data
 import pytest
 
 from scripts.data import find_raw_cases, find_scans
-from scripts.data.inputs.dicom import contrast_of
+from scripts.data.inputs.dicom import contrast_of, known_modality
 from scripts.errors import InputError
 from scripts.scans.dicom import series_of
 from tests.dicom_fixtures import T1_TIMES, T2_TIMES, grid, volume, write_enhanced, write_series
@@ -116,3 +116,23 @@ def test_header_times_tell_the_contrast(tmp_path, header, modality, other):
     (path, *_) = write_series(tmp_path, np.zeros((2, 2, 2), np.int16), GRID, **header)
     hint = contrast_of(series_of(path))
     assert (hint.modality, hint.other) == (modality, other)
+
+
+@pytest.mark.parametrize(("times", "expected"), [(T1_TIMES, "t1"), (T2_TIMES, "t2"), ({}, None)])
+def test_a_volume_that_a_host_made_of_a_series_has_the_modality_of_its_header(tmp_path, times, expected):
+    write_series(tmp_path / "1.2.3", volume(), grid((1.0, 1.0, 3.0)), **times)
+    made = tmp_path / "1.2.3.nii.gz"
+    made.touch()
+    assert known_modality(made) == expected
+    assert known_modality(next((tmp_path / "1.2.3").iterdir())) == expected
+    assert known_modality(tmp_path / "1.2.3_T2w.nii.gz") == "t2"  # the name goes first
+    assert known_modality(tmp_path / "absent.nii.gz") is None
+
+
+def test_a_header_of_another_contrast_is_refused_and_two_series_tell_nothing(tmp_path):
+    write_series(tmp_path / "a", volume(), grid((1.0, 1.0, 3.0)), SeriesDescription="FLAIR", **T2_TIMES)
+    with pytest.raises(InputError, match="the DICOM header says "):
+        known_modality(tmp_path / "a.nii.gz")
+    write_series(tmp_path / "b" / "1", volume(), grid((1.0, 1.0, 3.0)), **T1_TIMES)
+    write_series(tmp_path / "b" / "2", volume(), grid((1.0, 1.0, 3.0)), **T2_TIMES)
+    assert known_modality(tmp_path / "b.nii.gz") is None
