@@ -41,6 +41,9 @@ _PAIRS = (
     ("lesion shrinks", "large", "small", "shrunken"), ("large lesion vanishes", "large", "first", "vanished"),
 )  # fmt: skip
 _RADIUS_MM = 60.0
+# a lesion that comes to lie beside a region of the baseline makes that grow
+_MORE, _LESS = ("new", "grown"), ("shrunken", "vanished")
+_SAME_WAY = dict.fromkeys(_MORE, _MORE) | dict.fromkeys(_LESS, _LESS)
 _NEAR_MM = 4.0  # of the lesion's surface
 Row = dict[str, Any]
 
@@ -236,7 +239,7 @@ def _table(rows: list[Row]) -> str:
         own = [row for row in rows if row["pair"] == pair and row["status"] == "ok"]
         if not own:
             continue
-        hits = sum(row["found"] == expected for row in own)
+        hits = sum(row["found"] in _SAME_WAY.get(str(expected), ()) for row in own)
         false = [row["false_ml"] for row in own]
         lines.append(
             [
