@@ -249,19 +249,21 @@ def region_table(
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     from skimage.measure import label, regionprops  # it takes long to import, and most of this file needs it not
 
-    regions = regionprops(label(mask > 0, connectivity=_ALL_NEIGHBOURS), intensity_image=anomaly_map)
+    box = _box(mask > 0)
+    scores = anomaly_map[box]
+    corner = np.array([part.start for part in box])
     rows = []
-    for region in regions:
-        values = anomaly_map[tuple(region.coords.T)]
+    for region in regionprops(label(mask[box] > 0, connectivity=_ALL_NEIGHBOURS), intensity_image=scores):
+        values, voxels = scores[tuple(region.coords.T)], region.coords + corner
         volume, mean = float(region.area * voxel_ml), float(region.intensity_mean)
-        peak = affine @ [*region.coords[int(values.argmax())], 1.0]
-        centroid = affine @ [*region.centroid, 1.0]
+        peak = affine @ [*voxels[int(values.argmax())], 1.0]
+        centroid = affine @ [*(corner + region.centroid), 1.0]
         row: dict[str, Any] = {"volume_ml": volume, "peak": float(region.intensity_max), "mean": mean}
         row |= {"evidence": volume * (mean - threshold), "peak_mm": _rounded(peak), "centroid_mm": _rounded(centroid)}
         if world_to_template is not None:
             row["peak_mni_mm"] = _rounded(world_to_template @ peak)
             row["centroid_mni_mm"] = _rounded(world_to_template @ centroid)
-            row |= place_of(_moved(region.coords, world_to_template @ affine)) if place_of is not None else {}
+            row |= place_of(_moved(voxels, world_to_template @ affine)) if place_of is not None else {}
         rows.append(row)
     rows.sort(key=lambda row: -row["evidence"])
     return [{"rank": rank, **row} for rank, row in enumerate(rows, start=1)]
@@ -293,11 +295,23 @@ def without_small_regions(mask: np.ndarray, affine: np.ndarray, *, min_volume_ml
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     from skimage.measure import label
 
-    labels = label(mask > 0, connectivity=_ALL_NEIGHBOURS)
+    box = _box(mask > 0)
+    labels = label(mask[box] > 0, connectivity=_ALL_NEIGHBOURS)
     # a thousandth of a voxel of tolerance, as the volume comes from floating point
     kept = np.bincount(labels.ravel()) * voxel_ml >= min_volume_ml - 1e-3 * voxel_ml
     kept[0] = False
-    return kept[labels]
+    result = np.zeros(mask.shape, dtype=bool)
+    result[box] = kept[labels]
+    return result
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the smallest box that holds a mask, so that labels are not made for a whole scan; else that of a voxel."""
+    spans = []
+    for axis in range(mask.ndim):
+        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        spans.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 1))
+    return tuple(spans)
 
 
 def _moved(voxels: NDArray[np.int_], matrix: np.ndarray) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
@@ -137,6 +138,11 @@ def scan_facts(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _volumes(item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the images of a scan as arrays [H, W, D]; masks of bytes stay bytes, as they may be large."""
+    return {name: np.asarray(torch.as_tensor(item[name]).detach().cpu())[0] for name in _VOLUMES}
+
+
 @dataclass
 class ScanResult:
     """Write the images of `save`, `result.json`, `panel.png` and `report.html` of each scan, the JSON file last.
@@ -205,7 +211,7 @@ class ScanResult:
         writing = time.perf_counter()
         # Without result.json first, a run that ends here would leave new images beside an old result.
         remove_result(self.output_dir, item)
-        affine, volumes = grid_of(item["image"]), {name: as_volume(item[name]) for name in _VOLUMES}
+        affine, volumes = grid_of(item["image"]), _volumes(item)
         result = self._described(item, volumes, affine)
         change = self._compared(item, result, volumes, affine)
         if change is not None:
@@ -214,7 +220,7 @@ class ScanResult:
         if self.picture:
             draw_panel(
                 result_path(self.output_dir, item, "panel", suffix=".png"),
-                image=as_volume(item["image"]).clip(0),
+                image=as_volume(item["image"]),
                 reconstruction=volumes["reconstruction"],
                 anomaly_map=volumes["anomaly_map"],
                 brain_mask=volumes["brain_mask"],
@@ -280,7 +286,7 @@ class ScanResult:
         Args:
             item: the entries that the class names, and `anomaly_score`.
         """
-        return self._described(item, {name: as_volume(item[name]) for name in _VOLUMES}, grid_of(item["image"]))
+        return self._described(item, _volumes(item), grid_of(item["image"]))
 
     def _described(
         self, item: Mapping[str, Any], volumes: Mapping[str, np.ndarray], affine: np.ndarray

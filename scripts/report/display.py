@@ -248,7 +248,7 @@ def display_nifti(
     image.header.set_slope_inter(slope, intercept)
     if label:
         image.header.set_intent("label")
-    return gzip.compress(image.to_bytes(), compresslevel=9, mtime=0)
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
 def _check(arrays: Mapping[str, NDArray]) -> None:

@@ -103,16 +103,16 @@ def draw_panel(
     others = {"anomaly_map": anomaly_map, "reconstruction": reconstruction, "label": label, "region_mask": region_mask}
     _check_shapes(scan, **others, brain_mask=brain)
     spacing = _ras_spacing(spacing_mm, affine)
-    inside = np.where(brain, np.asarray(anomaly_map), 0)
+    scores = np.asarray(anomaly_map)
     window = _window(to_ras(brain, affine))
     volumes = _Volumes(
         image=to_ras(scan, affine)[window],
-        anomaly_map=to_ras(inside, affine)[window],
+        anomaly_map=np.where(to_ras(brain, affine)[window], to_ras(scores, affine)[window], 0),
         reconstruction=None if reconstruction is None else to_ras(reconstruction, affine)[window],
         label=None if label is None else to_ras(label, affine)[window],
-        regions=_regions(inside, region_mask, threshold, affine, window),
+        regions=_regions(scores, brain, region_mask, threshold, affine)[window] if threshold is not None else None,
         image_maximum=_percentile(scan[brain], 99.5),
-        map_maximum=_percentile(inside[brain], 99.9) if map_maximum is None else map_maximum,
+        map_maximum=_percentile(scores[brain], 99.9) if map_maximum is None else map_maximum,
         threshold=threshold,
         aspect=spacing[1] / spacing[0],
     )
@@ -228,16 +228,11 @@ def _window(brain: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _regions(
-    inside: NDArray,
-    region_mask: ArrayLike | None,
-    threshold: float | None,
-    affine: ArrayLike | None,
-    window: tuple[slice, slice],
-) -> NDArray[np.bool_] | None:
-    if threshold is None:
-        return None
-    mask = np.asarray(region_mask) > 0 if region_mask is not None else inside >= threshold
-    return np.asarray(to_ras(mask, affine)[window])
+    scores: NDArray, brain: NDArray[np.bool_], region_mask: ArrayLike | None, threshold: float, affine: ArrayLike | None
+) -> NDArray[np.bool_]:
+    """Return the candidate regions in RAS order: those that are given, or where the map reaches the threshold."""
+    mask = np.asarray(region_mask) > 0 if region_mask is not None else (scores >= threshold) & brain
+    return np.asarray(to_ras(mask, affine))
 
 
 def _percentile(values: NDArray, percent: float) -> float:

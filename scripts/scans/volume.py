@@ -215,7 +215,8 @@ def save_volume(path: Path, image: torch.Tensor, *, name: str) -> None:
 
     The file has the unit of length of the scan that the image was made from.
     """
-    voxels = np.asarray(torch.as_tensor(image).detach().cpu())[0].astype(np.uint8 if name in _MASKS else np.float32)
+    voxels = np.asarray(torch.as_tensor(image).detach().cpu())[0]
+    voxels = voxels.astype(np.uint8 if name in _MASKS else np.float32, copy=False)
     code = image.meta.get("xyzt_units") if isinstance(image, MetaTensor) else None
     scale = 1 / unit_mm(code)
     file = nib.Nifti1Image(voxels, np.diag([scale, scale, scale, 1.0]) @ grid_of(image))

@@ -138,6 +138,9 @@ class ReloadOriginald(MapTransform):
 class SplitOutputsd(MapTransform):
     """Give each channel [C, H, W, D] of the inferer a key of its own, and threshold the anomaly map to a lesion mask.
 
+    The channels stay where they are: `data[key]` is set to 0 outside of the brain too, as a copy of each would be the
+    largest thing in memory.
+
     Args:
         keys: the inferer's output.
         outputs: names of the channels; they become keys, [1, H, W, D] each.
@@ -191,7 +194,8 @@ class SplitOutputsd(MapTransform):
                 raise InputError(f"`{key}` must have {len(self.outputs)} channels {self.outputs}, got {maps.shape[0]}.")
             inside = 1 if self.mask_key is None else (torch.as_tensor(data[self.mask_key]) > 0).to(maps.device)
             for index, name in enumerate(self.outputs):
-                result[name] = maps[index : index + 1] * inside
+                result[name] = maps[index : index + 1]
+                result[name] *= inside
             if threshold is not None and "anomaly_map" in result:
                 # compared as a MetaTensor, so that the mask keeps the scan's affine
                 mask = ((result["anomaly_map"] >= threshold) * inside).to(torch.uint8)

@@ -94,7 +94,9 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
             image: Any = result[key].clone()
             facts = self.pop_transform(image)["extra_info"]
             if max(facts["factors"]) > 1:
-                fine = np.stack([_spread(volume, facts["factors"], facts["shape"]) for volume in as_float32(image)])
+                fine = np.empty((len(image), *facts["shape"]), dtype=np.float32)
+                for volume, target in zip(as_float32(image), fine, strict=True):
+                    _spread(volume, facts["factors"], target)
                 image = MetaTensor(
                     torch.as_tensor(fine),
                     meta={**image.meta, "affine": facts["affine"]},
@@ -111,7 +113,8 @@ def _coarse(affine: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
 
 
 def _sums(volume: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
-    padded = np.pad(volume, [(0, -size % factor) for size, factor in zip(volume.shape, factors, strict=True)])
+    margins = [(0, -size % factor) for size, factor in zip(volume.shape, factors, strict=True)]
+    padded = np.pad(volume, margins) if np.any(margins) else volume
     split = [part for size, factor in zip(padded.shape, factors, strict=True) for part in (size // factor, factor)]
     return padded.reshape(split).sum(axis=(1, 3, 5), dtype=np.float32)
 
@@ -122,13 +125,14 @@ def _mean_inside(volume: NDArray, brain: NDArray, factors: Sequence[int]) -> NDA
 
 
 def _majority(mask: NDArray, factors: Sequence[int]) -> NDArray[np.bool_]:
-    return _sums(mask > 0, factors) >= _sums(np.ones(mask.shape, dtype=np.float32), factors) / 2
+    return _sums(mask > 0, factors) >= _sums(np.ones(mask.shape, dtype=np.bool_), factors) / 2
 
 
-def _spread(volume: NDArray, factors: Sequence[int], shape: Sequence[int]) -> NDArray[np.float32]:
+def _spread(volume: NDArray, factors: Sequence[int], target: NDArray[np.float32]) -> None:
+    """Interpolate averaged voxels linearly onto those that they were averaged from."""
     steps = 1 / np.asarray(factors)
     offset = -(np.asarray(factors) - 1) / 2 * steps
-    return affine_transform(volume, steps, offset, output_shape=tuple(shape), order=1, mode="nearest")
+    affine_transform(volume, steps, offset, output=target, order=1, mode="nearest")
 
 
 logger = logging.getLogger(__name__)
