@@ -265,8 +265,8 @@ def _check(arrays: Mapping[str, NDArray]) -> None:
 
 def _cropped(
     volumes: Mapping[str, NDArray], affine: NDArray[np.float64], margin_mm: float
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64]]:
-    """Cut the box of the brain with a margin out of RAS volumes; everything is kept when there is no brain."""
+) -> tuple[dict[str, NDArray], NDArray[np.float64]]:
+    """Return the box of the brain with a margin in RAS volumes, not copied; everything when there is no brain."""
     brain = volumes["brain_mask"] > 0
     margin = np.ceil(margin_mm / np.linalg.norm(affine[:3, :3], axis=0)).astype(int)
     box, start = [], np.zeros(3)
@@ -277,17 +277,18 @@ def _cropped(
         box.append(slice(int(start[axis]), last + int(margin[axis]) + 1))
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ start
-    cut = {
-        name: (volume[tuple(box)] > 0).astype(np.float32)
-        if name in MASKS
-        else np.nan_to_num(volume[tuple(box)].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        for name, volume in volumes.items()
-    }
-    return cut, shifted
+    return {name: volume[tuple(box)] for name, volume in volumes.items()}, shifted
+
+
+def _clean(name: str, volume: NDArray) -> NDArray[np.float32]:
+    """Return a float32 copy of a volume: masks 0 and 1, images without NaN and infinity."""
+    if name in MASKS:
+        return (volume > 0).astype(np.float32)
+    return np.nan_to_num(volume.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _resampled(
-    volumes: dict[str, NDArray[np.float32]], affine: NDArray[np.float64], least_spacing_mm: float, max_voxels: int
+    volumes: dict[str, NDArray], affine: NDArray[np.float64], least_spacing_mm: float, max_voxels: int
 ) -> DisplayVolumes:
     """Make voxels that are too fine larger; both grids cover the same space."""
     old_shape = np.array(volumes["image"].shape)
@@ -298,12 +299,12 @@ def _resampled(
         least *= 1.05
         shape = np.minimum(shape, np.ceil(old_shape * spacing / np.maximum(spacing, least)).astype(int))
     if np.array_equal(shape, old_shape):
-        return DisplayVolumes(volumes, affine)
+        return DisplayVolumes({name: _clean(name, volume) for name, volume in volumes.items()}, affine)
     step = old_shape / shape
     moved = affine @ np.diag([*step, 1.0])
     moved[:3, 3] = affine[:3, :3] @ ((step - 1) / 2) + affine[:3, 3]
-    resized = {
-        name: resize(volume, shape, order=0 if name in _NEAREST else 1, mode="edge", anti_aliasing=name not in _NEAREST)
-        for name, volume in volumes.items()
-    }
+    resized = {}
+    for name, volume in volumes.items():  # one at a time: scans whose voxels are that fine are large
+        smooth = name not in _NEAREST
+        resized[name] = resize(_clean(name, volume), shape, order=int(smooth), mode="edge", anti_aliasing=smooth)
     return DisplayVolumes(resized, moved)

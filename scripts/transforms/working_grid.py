@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from scripts.scans.volume import as_float32, source_path
 __all__ = ["AverageVoxelsd", "AxialSlicesd", "GridCenter", "RandAxialSliced", "ToWorkingGridd", "brain_slices"]
 
 _MAX_FACTOR = 8
+_SLAB = 2**21  # voxels that are resampled at a time
 
 
 class AverageVoxelsd(MapTransform, InvertibleTransform):
@@ -237,11 +238,35 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             tracked: Any = result[key]
-            options = tracked.applied_operations[-1]["extra_info"]
-            if isinstance(options["mode"], int):
-                options.update(mode="bilinear", padding_mode="zeros")
-            result[key] = self.resample.inverse(result[key])
+            mode = tracked.applied_operations[-1]["extra_info"]["mode"]
+            if isinstance(mode, int) or mode == "bilinear":
+                result[key] = self._linearly_back(tracked)
+            else:
+                result[key] = self.resample.inverse(tracked)
         return result
+
+    def _linearly_back(self, image: MetaTensor) -> MetaTensor:
+        """Return an image [C, H, W, D] on the grid it came from, in slabs; beyond the working grid there are zeros.
+
+        The places that each voxel is taken from take 24 bytes: for a large scan at once that would be gigabytes.
+        """
+        image = cast(MetaTensor, image.clone())
+        facts = self.resample.pop_transform(image)
+        own = torch.as_tensor(facts["extra_info"]["src_affine"], dtype=torch.float64)
+        shape = tuple(facts["orig_size"])
+        found = torch.empty(len(image), *shape, dtype=image.dtype, device=image.device)
+        rows = max(1, _SLAB // (shape[1] * shape[2]))
+        with self.resample.trace_transform(False):
+            for first in range(0, shape[0], rows):
+                part = found[:, first : first + rows]
+                start = own.clone()
+                start[:3, 3] += own[:3, 0] * first
+                part[:] = torch.as_tensor(
+                    self.resample(
+                        image, dst_affine=start, spatial_size=part.shape[1:], mode="bilinear", padding_mode="zeros"
+                    )
+                )
+        return MetaTensor(found, meta={**image.meta, "affine": own}, applied_operations=image.applied_operations)
 
 
 def brain_slices(mask: torch.Tensor, *, min_share: float = 0.02) -> torch.Tensor:
