@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy.ndimage import affine_transform, center_of_mass
+from scipy.ndimage import affine_transform, center_of_mass, gaussian_filter
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
@@ -27,10 +27,10 @@ def test_a_moved_session_shows_the_same_head_where_the_motion_says(scan):
     assert np.allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3))
     back = affine_transform(moved.get_fdata(), np.linalg.solve(image.affine, motion @ image.affine), order=1)
     inside = np.asarray(image.dataobj) > 0
-    # linear back, splines there, 2 % noise
-    assert np.corrcoef(back[inside], np.asarray(image.dataobj)[inside])[0, 1] > 0.95
-    still = np.corrcoef(moved.get_fdata()[inside], np.asarray(image.dataobj)[inside])[0, 1]
-    assert still < 0.9
+    first, back, still = (gaussian_filter(volume, 1.0)[inside] for volume in (image.get_fdata(), back, moved.get_fdata()))
+    # two interpolations and 2 % noise take the finest texture away, which the filter takes from both
+    assert np.corrcoef(back, first)[0, 1] > 0.95
+    assert np.corrcoef(still, first)[0, 1] < np.corrcoef(back, first)[0, 1] - 0.05
     assert (moved.get_fdata()[:3] == 0).all()  # the background of a stripped scan has no noise
 
 
