@@ -78,7 +78,6 @@ class ScoreMaps:
             extent=o.extent,
             window=o.window,
             regularization=o.regularization,
-            shrinkage=o.shrinkage,
             population=self.healthy,
             cloud_covariance=o.cloud_covariance,
         )

@@ -12,7 +12,7 @@ from scripts.ops.anomaly_map import (
     smooth,
     ssim_map,
 )
-from scripts.ops.covariance import Extent, Shrinkage
+from scripts.ops.covariance import Extent
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 from scripts.ops.masked_patches import (
     PatchTarget,
@@ -44,7 +44,6 @@ __all__ = [
     "PopulationStatistics",
     "Residual",
     "Score",
-    "Shrinkage",
     "Spread",
     "anomaly_map",
     "check_components",

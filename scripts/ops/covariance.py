@@ -12,9 +12,9 @@ from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.ops.checks import check_positive
-from scripts.options.choices import Extent, Shrinkage
+from scripts.options.choices import Extent
 
-__all__ = ["CloudCovariance", "Extent", "Shrinkage", "factorise_covariance", "pool_slices", "shrinkage_intensity"]
+__all__ = ["CloudCovariance", "Extent", "factorise_covariance", "pool_slices"]
 
 
 @dataclass(frozen=True)
@@ -61,110 +61,29 @@ def pool_slices(values: Tensor, extent: Extent, window: int) -> Tensor:
     return torch.tensordot(band, values, dims=1)
 
 
-def shrinkage_intensity(gram: Tensor, num_pixels: Tensor, shrinkage: Shrinkage) -> Tensor:
-    """Estimate the intensity ρ of Σ = (1 − ρ) S + ρ tr(S)/P I from the Gram matrix of the cloud.
-
-    S = XᵀX / K is the empirical covariance with 1/K, as in scikit-learn, whose `ledoit_wolf` and `oas` these are:
-    ‖S‖² = ‖G‖²/K², tr S = tr G / K and ‖xₖ‖² = Gₖₖ are all that either formula needs.
-
-    Args:
-        gram: G = XXᵀ, `[E, K, K]`.
-        num_pixels: P, `[E]`.
-        shrinkage: ledoit_wolf or oas.
-
-    Returns:
-        ρ in [0, 1], `[E]`; 1 where S is already a multiple of the identity (P = 1, or no variance at all), since
-        every ρ gives the same Σ there.
-
-    References:
-        Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4, lemma 3.3; Chen et al. 2010,
-        doi:10.1109/TSP.2010.2053029, eq. 23 without its factor 2/P, as in scikit-learn.
-    """
-    num_draws = gram.shape[-1]
-    pixels = num_pixels.clamp(min=1)
-    squared_norms = gram.diagonal(dim1=-2, dim2=-1)
-    trace = squared_norms.sum(-1) / num_draws
-    squares = gram.square().sum((-2, -1)) / num_draws**2
-    spread = squares - trace.square() / pixels  # ‖S − tr(S)/P I‖²: zero for a multiple of the identity
-    if shrinkage is Shrinkage.OAS:
-        numerator, denominator = squares + trace.square(), (num_draws + 1) * spread
-    else:
-        numerator, denominator = (squared_norms.square().sum(-1) / num_draws - squares) / num_draws, spread
-    round_off = num_draws * torch.finfo(gram.dtype).eps * squares
-    identity = spread <= round_off
-    ratio = numerator / torch.where(identity, torch.ones_like(denominator), denominator)
-    return torch.where(identity, torch.ones_like(ratio), ratio.clamp(0, 1))
-
-
 def factorise_covariance(
-    deviations: Tensor,
-    num_pixels: Tensor,
-    *,
-    num_draws: int,
-    mean_square_sum: Tensor,
-    extent: Extent,
-    window: int,
-    regularization: float,
-    shrinkage: Shrinkage,
+    deviations: Tensor, *, num_samples: int, extent: Extent, window: int, regularization: float
 ) -> CloudCovariance:
-    """Factorise the covariance of every extent in O(P K²) time and O(P K) memory.
-
-    Fixed shrinkage has α = 1/(K − 1) and λ = `regularization`; the estimated ones α = (1 − ρ)/K and λ = ρ tr(S)/P.
+    """Factorise the covariance of every extent, α = 1/(K − 1), in O(P K²) time and O(P K) memory.
 
     Args:
-        deviations: X by slice, `[S, K, P]` float32 or float64, zero outside the brain mask; for the fixed shrinkage any
-            rows of which Σ is to hold XᵀX/(K − 1), such as the components of a population besides.
-        num_draws: K of the weight, at least 2.
-        num_pixels: pixels inside the brain mask by slice, `[S]`, of the same dtype.
-        mean_square_sum: sum of the squared mean reconstruction inside the mask by slice, `[S]`; a variance that is
-            no more than the rounding of that mean counts as none. Used by the estimated shrinkages alone.
+        deviations: X by slice, `[S, K, P]` float32 or float64, zero outside the brain mask; any rows of which Σ is to
+            hold XᵀX/(K − 1), such as the components of a population besides.
+        num_samples: K of the weight, at least 2.
         extent: slice, window or volume.
         window: odd number of slices of the window.
-        regularization: λ > 0 of the fixed form; not looked at by the others.
-        shrinkage: fixed, ledoit_wolf or oas.
+        regularization: λ > 0.
 
     Raises:
-        InputError: for a λ that is not above zero, a cloud whose squares overflow, and one whose shrunk covariance is
-            singular.
+        InputError: for a λ that is not above zero, and a cloud whose squares overflow.
     """
+    check_positive(regularization, "regularization")
     gram = pool_slices(deviations @ deviations.mT, extent, window)
     if not bool(torch.isfinite(gram).all()):
         raise InputError(
             f"`reconstructions` must have squares that fit {gram.dtype}, got an overflow", fix="rescale them"
         )
-    pooled_pixels = pool_slices(num_pixels, extent, window)
-    if shrinkage is Shrinkage.FIXED:
-        check_positive(regularization, "regularization")
-        weight = torch.full_like(pooled_pixels, 1 / (num_draws - 1))
-        ridge = torch.full_like(pooled_pixels, regularization)
-    else:
-        intensity = shrinkage_intensity(gram, pooled_pixels, shrinkage)
-        total_variance = gram.diagonal(dim1=-2, dim2=-1).sum(-1) / num_draws
-        empty = pooled_pixels == 0
-        rounding = (num_draws * torch.finfo(gram.dtype).eps) ** 2 * pool_slices(mean_square_sum, extent, window)
-        _check_invertible(intensity, total_variance <= rounding, empty, shrinkage)
-        weight = (1 - intensity) / num_draws
-        ridge = torch.where(empty, torch.ones_like(intensity), intensity * total_variance / pooled_pixels.clamp(min=1))
+    weight = torch.full_like(gram[..., 0, :1], 1 / (num_samples - 1))
+    ridge = torch.full_like(weight, regularization)
     eigenvalues, eigenvectors = torch.linalg.eigh(gram)
-    return CloudCovariance(deviations, eigenvectors, eigenvalues.clamp(min=0), weight[:, None], ridge[:, None])
-
-
-def _check_invertible(intensity: Tensor, constant: Tensor, empty: Tensor, shrinkage: Shrinkage) -> None:
-    """Raise `InputError` where an extent that holds brain is constant, or has an intensity of zero but for rounding."""
-    fix = "use `shrinkage=fixed`, or more reconstructions"
-    constant = constant & ~empty
-    if bool(constant.any()):
-        where = constant.nonzero().flatten().tolist()
-        raise InputError(
-            f"`reconstructions` must differ from draw to draw for `shrinkage={shrinkage}`, "
-            f"got no variance inside the brain mask of extent {where}",
-            fix=fix,
-        )
-    singular = (intensity <= 100 * torch.finfo(intensity.dtype).eps) & ~empty
-    if bool(singular.any()):
-        where = singular.nonzero().flatten().tolist()
-        raise InputError(
-            f"`reconstructions` must give a shrinkage intensity above zero for `shrinkage={shrinkage}`, "
-            f"got zero in extent {where}: the centred draws are copies or negatives of one, as any two draws are",
-            fix=fix,
-        )
+    return CloudCovariance(deviations, eigenvectors, eigenvalues.clamp(min=0), weight, ridge)

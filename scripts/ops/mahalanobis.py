@@ -17,7 +17,7 @@ from scripts.ops.checks import (
     check_positive,
     check_volumes,
 )
-from scripts.ops.covariance import CloudCovariance, Extent, Shrinkage, factorise_covariance, pool_slices
+from scripts.ops.covariance import CloudCovariance, Extent, factorise_covariance, pool_slices
 from scripts.ops.population import PopulationStatistics
 from scripts.options.choices import Score
 
@@ -34,7 +34,6 @@ def mahalanobis_map(
     extent: str = Extent.SLICE,
     window: int = 3,
     regularization: float = 1e-2,
-    shrinkage: str = Shrinkage.FIXED,
     population: PopulationStatistics | None = None,
     cloud_covariance: float = 1.0,
 ) -> Tensor:
@@ -61,9 +60,7 @@ def mahalanobis_map(
         score: reference, whitened, conditional or diagonal.
         extent: pixels that share one Σ: the brain of one slice, of a window of slices, or of the volume.
         window: odd number of slices centred on each slice, for the extent window (cut off at both ends).
-        regularization: λ > 0 in squared intensity units; used by the shrinkage fixed alone, ignored by the others.
-        shrinkage: fixed is Σ = XᵀX/(K − 1) + λ I (the paper); ledoit_wolf and oas are scikit-learn's
-            (1 − ρ) S + ρ tr(S)/P I with S = XᵀX/K and ρ estimated for each extent.
+        regularization: λ > 0 in squared intensity units.
         population: statistics of healthy subjects at the places of this brain (`fit_to_brain`); None for the paper's Σ.
         cloud_covariance: w >= 0, weight of the cloud's covariance; 1 is the paper's, 0 leaves it out.
 
@@ -76,23 +73,19 @@ def mahalanobis_map(
 
     Raises:
         InputError: for an unknown name, a shape mismatch, K < 2, a NaN or infinity anywhere in the input, values whose
-            squares overflow, a mask without any brain, an even window, λ <= 0, w < 0, statistics of another shape, and
-            with ledoit_wolf or oas a w other than 1, statistics, a cloud without variance or with ρ = 0 (always so for
-            ledoit_wolf at K = 2, where the two centred draws are each other's negative).
+            squares overflow, a mask without any brain, an even window, λ <= 0, w < 0, and statistics of another shape.
 
     References:
         Behrendt et al. 2024, doi:10.1007/978-3-031-72120-5_37.
     """
     score, extent = check_choice(Score, score, "score"), check_choice(Extent, extent, "extent")
-    shrinkage = check_choice(Shrinkage, shrinkage, "shrinkage")
     check_odd(window, "window")
     _check_cloud(image, reconstructions, brain_mask)
-    _check_extended(population, cloud_covariance, shrinkage, image)
+    _check_extended(population, cloud_covariance, image)
     dtype = torch.promote_types(torch.promote_types(image.dtype, reconstructions.dtype), torch.float32)
     with _without_autocast(image.device.type):
         mask = (brain_mask != 0).flatten(1).to(dtype)
-        num_pixels = mask.sum(dim=1)
-        if not bool(num_pixels.any()):
+        if not bool(mask.any()):
             raise InputError("`brain_mask` must hold at least one brain voxel, got none")
         cloud = reconstructions.to(dtype).flatten(2)
         mean = cloud.mean(dim=0)
@@ -110,14 +103,7 @@ def mahalanobis_map(
             )
             regularization = 1.0  # all is divided by √D
         covariance = factorise_covariance(
-            deviations,
-            num_pixels,
-            num_draws=len(cloud),
-            mean_square_sum=(mean.square() * mask).sum(dim=1),
-            extent=extent,
-            window=window,
-            regularization=regularization,
-            shrinkage=shrinkage,
+            deviations, num_samples=len(cloud), extent=extent, window=window, regularization=regularization
         )
         # A row times Xᵀ: five times as fast as X times a column, for the same numbers.
         projections = pool_slices(difference.unsqueeze(1) @ deviations.mT, extent, window)
@@ -135,16 +121,11 @@ def _check_cloud(image: Tensor, reconstructions: Tensor, brain_mask: Tensor) -> 
     check_finite(image=image, brain_mask=brain_mask)
 
 
-def _check_extended(
-    population: PopulationStatistics | None, cloud_covariance: float, shrinkage: Shrinkage, image: Tensor
-) -> None:
-    """Raise `InputError` for statistics of another grid, a negative weight, and a shrinkage that serves neither."""
+def _check_extended(population: PopulationStatistics | None, cloud_covariance: float, image: Tensor) -> None:
+    """Raise `InputError` for statistics of another grid, and a negative weight."""
     check_non_negative(cloud_covariance, "cloud_covariance")
     if population is not None:
         check_volumes(**{"image": image, "population.mean": population.mean})
-    if shrinkage is not Shrinkage.FIXED and (population is not None or cloud_covariance != 1):
-        where = "with population statistics or a `cloud_covariance` other than 1"
-        raise InputError(f"`shrinkage` must be fixed {where}, got {shrinkage}")
 
 
 def _standardized(

@@ -16,7 +16,6 @@ __all__ = [
     "Region",
     "Residual",
     "Score",
-    "Shrinkage",
     "Spread",
 ]
 
@@ -34,14 +33,6 @@ class Extent(StrEnum):
     SLICE = "slice"
     WINDOW = "window"
     VOLUME = "volume"
-
-
-class Shrinkage(StrEnum):
-    """How the covariance is made invertible: a fixed λ, or an intensity that is estimated from the cloud."""
-
-    FIXED = "fixed"
-    LEDOIT_WOLF = "ledoit_wolf"
-    OAS = "oas"
 
 
 class Spread(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from scripts.options.choices import Extent, NoiseKind, Polarity, Residual, Score, Shrinkage
+from scripts.options.choices import Extent, NoiseKind, Polarity, Residual, Score
 from scripts.options.fields import Flag, Number, Odd, OddOrNone, Options, Seed, Whole, none_or, one_or_several, option
 
 __all__ = ["MapOptions", "SamplingOptions"]
@@ -68,7 +68,6 @@ class MapOptions(Options):
     extent: Extent = option("pixels that share a covariance matrix", group=_GROUP, default=Extent.SLICE)
     window: Odd = option("slices of the extent window", group=_GROUP, default=3)
     regularization: Number = option("λ", unit="squared intensity", group=_GROUP, default=1e-2, gt=0, le=1_000_000)
-    shrinkage: Shrinkage = option("how the covariance is made invertible", group=_GROUP, default=Shrinkage.FIXED)
     residual: Residual = option("what the Mahalanobis map is multiplied by", group=_GROUP, default=Residual.SSIM)
     ssim_sigma: one_or_several(_Scale) = option(  # type: ignore[valid-type]
         "window of the SSIM; several for the mean over these scales", unit="voxels", group=_GROUP, default=1.0

@@ -180,7 +180,6 @@ def test_progress_bar_counts_slices(make, volumes, recorder, capsys, monkeypatch
         ({"k": 10, "scores": 1}, "there is no option k"),
         ({"score": "dense"}, "`score` must be one of reference, whitened, conditional, diagonal, got 'dense'"),
         ({"extent": "brain"}, "`extent` must be one of slice, window, volume, got 'brain'"),
-        ({"shrinkage": "none"}, "`shrinkage` must be one of fixed, ledoit_wolf, oas, got 'none'"),
         ({"residual": "l3"}, "`residual` must be one of ssim, l1, l2, none, got 'l3'"),
         ({"polarity": "grey"}, "`polarity` must be one of dark, bright, got 'grey'"),
         ({"window": 4}, "`window` must be an odd whole number from 1 to 31, got 4"),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.covariance import ledoit_wolf, oas
 from torch import Tensor
 
 Array = NDArray[np.float64]
@@ -17,12 +16,6 @@ Array = NDArray[np.float64]
 def _covered_slices(extent: str, window: int, centre: int, num_slices: int) -> list[int]:
     reach = {"slice": 0, "window": window // 2, "volume": num_slices}[extent]
     return [s for s in range(num_slices) if abs(s - centre) <= reach]
-
-
-def _dense_covariance(cloud: Array, regularization: float, shrinkage: str) -> Array:
-    if shrinkage == "fixed":
-        return np.atleast_2d(np.cov(cloud, rowvar=False)) + regularization * np.eye(cloud.shape[1])
-    return {"ledoit_wolf": ledoit_wolf, "oas": oas}[shrinkage](cloud)[0]
 
 
 def _dense_scores(covariance: Array, difference: Array) -> dict[str, Array]:
@@ -46,7 +39,6 @@ def _dense_mahalanobis(
     extent: str = "slice",
     window: int = 3,
     regularization: float = 1e-2,
-    shrinkage: str = "fixed",
 ) -> Tensor:
     x, r, mask = (t.double().numpy() for t in (image, reconstructions, brain_mask))
     result = np.zeros(x.shape)
@@ -56,7 +48,7 @@ def _dense_mahalanobis(
         inside &= mask != 0
         if not inside[centre].any():
             continue
-        covariance = _dense_covariance(r[:, inside], regularization, shrinkage)
+        covariance = np.atleast_2d(np.cov(r[:, inside], rowvar=False)) + regularization * np.eye(int(inside.sum()))
         full = np.zeros(x.shape)
         full[inside] = _dense_scores(covariance, x[inside] - r[:, inside].mean(0))[score]
         result[centre] = full[centre]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scripts.ops.covariance import Extent, Shrinkage
+from scripts.ops.covariance import Extent
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 
 NAN_FREE = [Score.WHITENED, Score.CONDITIONAL, Score.DIAGONAL]
@@ -14,25 +14,21 @@ NAN_FREE = [Score.WHITENED, Score.CONDITIONAL, Score.DIAGONAL]
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@pytest.mark.parametrize("shrinkage", Shrinkage)
 @pytest.mark.parametrize("extent", Extent)
 @pytest.mark.parametrize("score", NAN_FREE)
 @pytest.mark.parametrize("num_draws", [3, 6, 12])
-def test_equals_dense_definition(cloud, dense_mahalanobis, score, extent, shrinkage, num_draws):
+def test_equals_dense_definition(cloud, dense_mahalanobis, score, extent, num_draws):
     image, draws, mask = cloud(num_draws)
-    options = {"score": score, "extent": extent, "shrinkage": shrinkage}
+    options = {"score": score, "extent": extent}
     expected = dense_mahalanobis(image, draws, mask, **options)
     torch.testing.assert_close(mahalanobis_map(image, draws, mask, **options), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shrinkage", Shrinkage)
 @pytest.mark.parametrize("extent", Extent)
 @pytest.mark.parametrize("num_draws", [3, 6, 12])
-def test_reference_is_root_of_contribution_and_nan_where_negative(
-    cloud, dense_mahalanobis, extent, shrinkage, num_draws
-):
+def test_reference_is_root_of_contribution_and_nan_where_negative(cloud, dense_mahalanobis, extent, num_draws):
     image, draws, mask = cloud(num_draws)
-    options = {"extent": extent, "shrinkage": shrinkage}
+    options = {"extent": extent}
     contribution = dense_mahalanobis(image, draws, mask, score="contribution", **options)
     result = mahalanobis_map(image, draws, mask, score="reference", **options)
     assert (contribution < 0).any()
@@ -64,11 +60,10 @@ def test_window_of_any_width_equals_dense_definition(cloud, dense_mahalanobis, s
     torch.testing.assert_close(mahalanobis_map(image, draws, mask, **options), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shrinkage", Shrinkage)
 @pytest.mark.parametrize("score", NAN_FREE)
-def test_widest_window_is_the_volume_and_narrowest_the_slice(cloud, score, shrinkage):
+def test_widest_window_is_the_volume_and_narrowest_the_slice(cloud, score):
     image, draws, mask = cloud()
-    options = {"score": score, "shrinkage": shrinkage}
+    options = {"score": score}
     for extent, window in ((Extent.SLICE, 1), (Extent.VOLUME, 9)):
         whole = mahalanobis_map(image, draws, mask, extent=extent, **options)
         windowed = mahalanobis_map(image, draws, mask, extent="window", window=window, **options)
@@ -108,25 +103,14 @@ def test_order_of_draws_does_not_matter(cloud, score, extent):
     torch.testing.assert_close(shuffled.square(), result.square(), equal_nan=True, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shrinkage", Shrinkage)
 @pytest.mark.parametrize("score", NAN_FREE)
-def test_map_has_no_unit(cloud, score, shrinkage):
+def test_map_has_no_unit(cloud, score):
     image, draws, mask = cloud()
-    result = mahalanobis_map(image, draws, mask, score=score, shrinkage=shrinkage)
+    result = mahalanobis_map(image, draws, mask, score=score)
     rescaled = mahalanobis_map(
-        50 * image + 7, 50 * draws + 7, mask, score=score, shrinkage=shrinkage, regularization=50**2 * 1e-2
+        50 * image + 7, 50 * draws + 7, mask, score=score, regularization=50**2 * 1e-2
     )
     torch.testing.assert_close(rescaled, result, **TOLERANCE)
-
-
-@pytest.mark.parametrize("shrinkage", [Shrinkage.LEDOIT_WOLF, Shrinkage.OAS])
-def test_regularization_is_ignored_by_estimated_shrinkage(cloud, shrinkage):
-    image, draws, mask = cloud()
-    results = [
-        mahalanobis_map(image, draws, mask, shrinkage=shrinkage, regularization=value, score="whitened")
-        for value in (1e-2, -5.0)
-    ]
-    assert torch.equal(*results)
 
 
 @pytest.mark.parametrize("score", Score)
@@ -155,19 +139,16 @@ def test_one_pixel_of_brain(cloud, dense_mahalanobis, score):
     image, draws, mask = cloud()
     mask = torch.zeros_like(mask)
     mask[1, 2, 3] = True
-    for shrinkage in Shrinkage:  # with one pixel d * inv(S) d is a square, so all scores are the same number
-        expected = dense_mahalanobis(image, draws, mask, score="diagonal", shrinkage=shrinkage)
-        torch.testing.assert_close(
-            mahalanobis_map(image, draws, mask, score=score, shrinkage=shrinkage), expected, **TOLERANCE
-        )
+    # with one pixel d * inv(S) d is a square, so all scores are the same number
+    expected = dense_mahalanobis(image, draws, mask, score="diagonal")
+    torch.testing.assert_close(mahalanobis_map(image, draws, mask, score=score), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shrinkage", Shrinkage)
 @pytest.mark.parametrize("extent", Extent)
 @pytest.mark.parametrize("score", NAN_FREE)
-def test_float32_follows_float64(cloud, score, extent, shrinkage):
+def test_float32_follows_float64(cloud, score, extent):
     image, draws, mask = cloud(10, (5, 32, 32))
-    options = {"score": score, "extent": extent, "shrinkage": shrinkage}
+    options = {"score": score, "extent": extent}
     exact = mahalanobis_map(image.float().double(), draws.float().double(), mask, **options)
     result = mahalanobis_map(image.float(), draws.float(), mask, **options)
     assert result.dtype is torch.float32
@@ -218,7 +199,7 @@ def test_autocast_does_not_reach_the_gram_matrix(cloud):
 def test_new_tensors_follow_the_input_device(cloud, score, extent):
     image, draws, mask = cloud()
     with torch.device("meta"):  # a tensor made without a device would have no data here
-        result = mahalanobis_map(image, draws, mask, score=score, extent=extent, shrinkage="oas")
+        result = mahalanobis_map(image, draws, mask, score=score, extent=extent)
     assert result.device == image.device
 
 
@@ -251,7 +232,7 @@ class _LargestTensor(TorchDispatchMode):
 def test_no_tensor_is_larger_than_the_cloud(cloud, score, extent):
     image, draws, mask = cloud(4, (3, 40, 40))
     with _LargestTensor() as largest:
-        mahalanobis_map(image, draws, mask, score=score, extent=extent, shrinkage="ledoit_wolf")
+        mahalanobis_map(image, draws, mask, score=score, extent=extent)
     assert largest.numel == draws.numel()  # a 1600 x 1600 matrix would be 133 times that
 
 

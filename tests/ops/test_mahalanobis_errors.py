@@ -14,7 +14,6 @@ from scripts.ops.mahalanobis import mahalanobis_map
     [
         ({"score": "zscore"}, r"`score` must be one of reference, whitened, conditional, diagonal, got 'zscore'"),
         ({"extent": "patch"}, r"`extent` must be one of slice, window, volume, got 'patch'"),
-        ({"shrinkage": "lw"}, r"`shrinkage` must be one of fixed, ledoit_wolf, oas, got 'lw'"),
         ({"window": 4}, r"`window` must be an odd whole number of at least 1, got 4"),
         ({"window": -1}, r"`window` must be an odd whole number of at least 1, got -1"),
         ({"window": 3.0}, r"`window` must be an odd whole number of at least 1, got 3.0"),
@@ -77,24 +76,3 @@ def test_no_brain(cloud):
     image, draws, mask = cloud()
     with pytest.raises(InputError, match=r"`brain_mask` must hold at least one brain voxel, got none"):
         mahalanobis_map(image, draws, torch.zeros_like(mask))
-
-
-@pytest.mark.parametrize("shrinkage", ["ledoit_wolf", "oas"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_cloud_without_variance_has_no_shrunk_covariance(cloud, shrinkage, dtype):
-    image, draws, mask = cloud()
-    draws[:, 1] = draws[0, 1]
-    message = (
-        rf"differ from draw to draw for `shrinkage={shrinkage}`, got no variance inside the brain mask of extent \[1\]"
-    )
-    with pytest.raises(InputError, match=message):
-        mahalanobis_map(image.to(dtype), draws.to(dtype), mask, shrinkage=shrinkage)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ledoit_wolf_of_two_draws_is_singular(cloud, dtype):
-    image, draws, mask = (tensor.to(dtype) for tensor in cloud(2))
-    with pytest.raises(
-        InputError, match=r"shrinkage intensity above zero for `shrinkage=ledoit_wolf`, got zero in extent"
-    ):
-        mahalanobis_map(image, draws, mask, shrinkage="ledoit_wolf")

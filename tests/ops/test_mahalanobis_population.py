@@ -166,10 +166,6 @@ def test_weight_of_the_cloud_is_that_of_its_covariance(cloud: Cloud, score: Scor
 def test_wrong_input_is_named(cloud: Cloud) -> None:
     image, draws, mask = cloud()
     population = _population(image.shape)
-    with pytest.raises(InputError, match=r"`shrinkage` must be fixed with population statistics.*got oas"):
-        mahalanobis_map(image, draws, mask, population=population, shrinkage="oas")
-    with pytest.raises(InputError, match=r"`shrinkage` must be fixed.*`cloud_covariance` other than 1, got oas"):
-        mahalanobis_map(image, draws, mask, cloud_covariance=0.5, shrinkage="oas")
     with pytest.raises(InputError, match="`cloud_covariance` must be zero or a finite number above it, got -1"):
         mahalanobis_map(image, draws, mask, cloud_covariance=-1)
     with pytest.raises(InputError, match=r"`population\.mean` must have the shape"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ GRID = {
         "ssim_sigma": [1.0, [0.5, 1.0, 2.0]],
     },
     "product": {"score": ["reference", "diagonal"], "regularization": ["1e-4", 0.01]},
-    "rows": {"paper": {"preset": "paper", "num_samples": 4}, "refused": {"num_samples": 2, "shrinkage": "ledoit_wolf"}},
+    "rows": {"paper": {"preset": "paper", "num_samples": 4}, "refused": {"num_samples": 2, "population": True}},
 }
 
 
@@ -129,7 +130,7 @@ def test_markdown_tells_the_base_the_command_and_what_failed(written: Path, path
     assert "Base: " in text
     assert "num_samples 4, timestep 450" in text
     assert "python -m tools.ablation --grid=grid.yaml" in text
-    assert "refused was not computed: `reconstructions` must give a shrinkage intensity above zero" in text
+    assert re.search(r"refused was not computed: .*population_t1\.pt: these population statistics were measured with other weights", text)
     for name in ("ablation.md", "ablation.json", "ablation.csv", "cases.csv"):  # no path of the machine
         assert str(Path(paths["cache_dir"]).parent) not in (written / name).read_text()
 
@@ -247,8 +248,8 @@ def test_healthy_volume_lies_at_or_above_the_threshold(written: Path, paths: dic
 
 
 def test_a_base_that_cannot_be_computed_ends_the_run(options: dict, tmp_path: Path) -> None:
-    (tmp_path / "grid.yaml").write_text("base: {num_samples: 2, shrinkage: ledoit_wolf}\n")
-    with pytest.raises(InputError, match="shrinkage intensity above zero"):
+    (tmp_path / "grid.yaml").write_text("base: {num_samples: 2, population: true}\n")
+    with pytest.raises(InputError, match="population statistics were measured with other weights"):
         tool.ablation(**{**options, "grid": str(tmp_path / "grid.yaml")}, output_dir=str(tmp_path / "out"))
 
 

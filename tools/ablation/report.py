@@ -253,7 +253,7 @@ def markdown_report(grid: Grid, table: Sequence[Mapping[str, Any]], about: Mappi
             f"Highest mean AUPRC: {best['setting']} ({format_number(best['auprc'])}).",
             "",
             markdown_table([header[name] for name in shown], cells),
-            *(f"{row['setting']} was not computed: {row['reason']}.\n" for row in table if row["reason"]),
+            *(f"{row['setting']} was not computed: {row['reason'].rstrip('.')}.\n" for row in table if row["reason"]),
             _NOTE,
             "",
             f"    {about['command']}",

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scripts.errors import InputError
-from scripts.ops import Extent, Score, Shrinkage, mahalanobis_map
+from scripts.ops import Extent, Score, mahalanobis_map
 
 __all__ = [
     "Seconds", "benchmark_dense_inverse", "benchmark_low_rank", "compare_maps", "dense_map", "describe_machine",
@@ -181,7 +181,7 @@ logger = logging.getLogger(__name__)
 def benchmark_low_rank(
     image: Tensor, reconstructions: Tensor, brain_mask: Tensor, *, repeats: int
 ) -> list[dict[str, object]]:
-    """Time the map with every score, extent and shrinkage, each call next to a copy of the reconstructions.
+    """Time the map with every score and extent, each call next to a copy of the reconstructions.
 
     A round times every combination once, so that a change of the machine's load meets them all. The copy goes into
     memory that is already there (the fastest there is), and the ratio is taken within each pair.
@@ -193,17 +193,17 @@ def benchmark_low_rank(
         repeats: timed rounds, after one to warm up.
 
     Returns:
-        One row a combination: `score`, `extent`, `shrinkage`, and summaries `seconds`, `copy_seconds` and `times_copy`
+        One row a combination: `score`, `extent`, and summaries `seconds`, `copy_seconds` and `times_copy`
         by the clock, and the same in CPU time with `cpu_` before the name: other work on the machine makes the map,
         which takes longer, more often wait than the copy, and so spoils the ratio by the clock.
     """
     rows: list[dict[str, object]] = []
     target = torch.empty_like(reconstructions)
     copy = partial(target.copy_, reconstructions)
-    combinations = list(itertools.product(Score, Extent, Shrinkage))
+    combinations = list(itertools.product(Score, Extent))
     calls = [
-        partial(mahalanobis_map, image, reconstructions, brain_mask, score=score, extent=extent, shrinkage=shrinkage)
-        for score, extent, shrinkage in combinations
+        partial(mahalanobis_map, image, reconstructions, brain_mask, score=score, extent=extent)
+        for score, extent in combinations
     ]
     timings: list[list[tuple[Seconds, Seconds]]] = [[] for _ in calls]
     for turn in range(repeats + 1):
@@ -211,12 +211,11 @@ def benchmark_low_rank(
             pair = seconds_of(copy), seconds_of(call)
             if turn:
                 times.append(pair)
-    for (score, extent, shrinkage), times in zip(combinations, timings, strict=True):
+    for (score, extent), times in zip(combinations, timings, strict=True):
         rows.append(
             {
                 "score": score.value,
                 "extent": extent.value,
-                "shrinkage": shrinkage.value,
                 "seconds": summarize([own.wall for _, own in times]),
                 "copy_seconds": summarize([copied.wall for copied, _ in times]),
                 "times_copy": summarize([own.wall / copied.wall for copied, own in times]),

@@ -54,12 +54,12 @@ def _spread(summary: Mapping[str, float], *, scale: float = 1.0, digits: int = 1
 
 def _map_table(rows: list[Mapping[str, Any]]) -> str:
     lines = [
-        [row["score"], row["extent"], row["shrinkage"]]
+        [row["score"], row["extent"]]
         + [_spread(row[kind + "seconds"], scale=1e3) for kind in ("", "cpu_")]
         + [_spread(row[kind + "times_copy"]) for kind in ("", "cpu_")]
         for row in rows
     ]
-    header = ["score", "extent", "shrinkage", "ms", "CPU ms", "times a copy", "times a copy, CPU time"]
+    header = ["score", "extent", "ms", "CPU ms", "times a copy", "times a copy, CPU time"]
     return markdown_table(header, lines)
 
 
