@@ -34,7 +34,7 @@ class ChangeRules:
 
     Attributes:
         tolerance_mm: regions of the two sessions that are at most so far apart are one.
-        min_change_ml: smallest change of a volume.
+        min_change_ml: smallest change of a volume; a region below it in one session is new or vanished.
         min_change_share: smallest change of a volume, as a share of the larger of the two.
         min_difference: smallest mean change of the map over the voxels that changed sides.
     """
@@ -139,9 +139,10 @@ class _Group:
         real = abs(gain) >= max(least, rules.min_change_ml) and np.sign(gain) * self.mean_difference > 0
         if not real or abs(self.mean_difference) < rules.min_difference:
             return Change.UNCHANGED
+        # what is smaller than the smallest change is no region to grow from, or to be left over
         if gain > 0:
-            return Change.GROWN if self.before.any() else Change.NEW
-        return Change.SHRUNKEN if self.after.any() else Change.VANISHED
+            return Change.NEW if self.before_ml < rules.min_change_ml else Change.GROWN
+        return Change.VANISHED if self.after_ml < rules.min_change_ml else Change.SHRUNKEN
 
     @property
     def peak(self) -> NDArray[np.int_]:

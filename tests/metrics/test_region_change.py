@@ -70,6 +70,13 @@ def test_less_than_the_rules_ask_for_is_no_change(rules, after_map):
     assert row["change"] == Change.UNCHANGED
 
 
+@pytest.mark.parametrize(("before", "after", "kind"), [(SMALL, LARGE, Change.NEW), (LARGE, SMALL, Change.VANISHED)])
+def test_what_is_smaller_than_the_smallest_change_is_no_region_to_grow_from_or_left_over(before, after, kind):
+    (row,), _ = compare([before], [after], rules=ChangeRules(min_change_ml=0.7, min_difference=0.5))
+    assert row["change"] == kind
+    assert min(row["before_ml"], row["after_ml"]) == pytest.approx(0.64)
+
+
 def test_a_share_of_the_larger_volume_is_needed_both_ways():
     most = np.s_[4:10, 4:10, 4:9]  # 180 of 216 voxels
     for before, after in (([most], [LARGE]), ([LARGE], [most])):
