@@ -128,6 +128,8 @@ test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bu
 # an environment of its own with the built wheel, and one real scan from an empty folder: needs a scan and some minutes
 WHEEL_VENV ?= .venv-wheel
 SCAN ?= scan.nii.gz
+# the egg-info that a build leaves in the repository would pass for the installed package
+OUTSIDE := env -u PYTHONPATH
 .PHONY: wheel test-wheel
 
 wheel: setup      ## the wheel with the commands brain-anomaly and brain-anomaly-bids, in dist/
@@ -135,7 +137,7 @@ wheel: setup      ## the wheel with the commands brain-anomaly and brain-anomaly
 
 test-wheel: wheel ## the wheel in an empty environment: SCAN=scan.nii.gz is analysed outside of the repository
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
-	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check dist/brain_mri_anomaly_segmentation-*.whl
+	$(OUTSIDE) $(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	$(OUTSIDE) $(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check dist/brain_mri_anomaly_segmentation-*.whl
 	rm -rf runs/wheel && mkdir -p runs/wheel
-	cd runs/wheel && env -u PYTHONPATH $(abspath $(WHEEL_VENV))/bin/brain-anomaly $(abspath $(SCAN)) out --num_samples 2
+	cd runs/wheel && $(OUTSIDE) $(abspath $(WHEEL_VENV))/bin/brain-anomaly $(abspath $(SCAN)) out --num_samples 2

@@ -14,7 +14,7 @@ from scripts.report.tables import markdown_table, write_text
 __all__ = ["Block", "Picture", "Table", "as_markdown", "write_document_page"]
 
 _SMALL_PIXELS = 480
-_LETTERS = ("-", "–", "+", ".", "%", "±", " ", "e")  # that stand in numbers beside digits
+_LETTERS = ("-", "–", "+", ".", "%", "±", " ", "e", "(", ")", "/")  # that stand in numbers beside digits
 
 
 @dataclass(frozen=True)
