@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Randomizable, SpatialResample
 from monai.utils import ensure_tuple, ensure_tuple_rep
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform
+from torch.nn import functional
 
 from scripts.errors import InputError
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
@@ -130,10 +130,10 @@ def _majority(mask: NDArray, factors: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _spread(volume: NDArray, factors: Sequence[int], target: NDArray[np.float32]) -> None:
-    """Interpolate averaged voxels linearly onto those that they were averaged from."""
-    steps = 1 / np.asarray(factors)
-    offset = -(np.asarray(factors) - 1) / 2 * steps
-    affine_transform(volume, steps, offset, output=target, order=1, mode="nearest")
+    """Interpolate averaged voxels linearly onto those that they were averaged from; beyond the outermost, its value."""
+    size = [length * factor for length, factor in zip(volume.shape, factors, strict=True)]
+    fine = functional.interpolate(torch.as_tensor(volume)[None, None], size, mode="trilinear", align_corners=False)
+    target[:] = fine[0, 0, : target.shape[0], : target.shape[1], : target.shape[2]].numpy()
 
 
 logger = logging.getLogger(__name__)
