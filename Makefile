@@ -47,8 +47,8 @@ lint: setup-dev  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: setup ## speed and memory of the map, a table and JSON in runs/benchmark
-	$(BIN)/python -m tools.benchmark --output_dir runs/benchmark
+benchmark: setup ## speed and memory, a table and JSON in runs/benchmark; adds lines to docs/benchmarks.csv
+	$(BIN)/python -m tools.benchmark --output_dir runs/benchmark --table docs/benchmarks.csv
 
 package: setup   ## the bundle as a zip for the Model Zoo and MONAI Label, in dist/
 	$(BIN)/python -m tools.release.package_bundle --output_dir dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import json
 import sys
@@ -13,10 +14,19 @@ import torch
 
 from scripts.errors import InputError
 from scripts.ops import Extent, Score
-from tools.benchmark import maps
+from tools.benchmark import cohort, maps
 from tools.benchmark import run as tool
-from tools.benchmark.maps import compare_maps, dense_map, describe_machine, limit_threads, make_cloud, summarize
+from tools.benchmark.maps import (
+    benchmark_low_rank,
+    compare_maps,
+    dense_map,
+    describe_machine,
+    limit_threads,
+    make_cloud,
+    summarize,
+)
 from tools.benchmark.memory import measure_memory, measure_peak
+from tools.benchmark.table import append_measures, latest_ratios, measures
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +40,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     affine = np.diag([20.0, 20.0, 20.0, 1.0])
     affine[:3, 3] = np.array([-1.0, -19.0, 7.0]) - 90
     nib.save(nib.Nifti1Image(values.astype(np.float32), affine), folder / "scan.nii.gz")
-    tool.benchmark(output_dir=str(folder / "out"), input=str(folder / "scan.nii.gz"), quick=True, threads=1)
+    tool.benchmark(output_dir=str(folder / "out"), input=str(folder / "scan.nii.gz"), quick=True, threads=1, skip_cohort=True)
     return folder / "out"
 
 
@@ -46,7 +56,7 @@ def test_writes_two_files_and_nothing_else(written: Path) -> None:
 
 def test_json_says_what_was_measured_on_what(results: dict) -> None:
     assert set(results) == {
-        "machine", "options", "pixels_per_slice", "low_rank", "dense", "memory", "memory_method", "end_to_end",
+        "machine", "options", "pixels_per_slice", "low_rank", "dense", "memory", "memory_method", "end_to_end", "network",
     }  # fmt: skip
     assert results["machine"]["threads"] == 1
     assert results["machine"]["torch"] == torch.__version__
@@ -209,3 +219,48 @@ def test_command_line_exits_with_2_before_it_runs(
     with pytest.raises(SystemExit, match="2"):
         tool.main()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_grows_by_a_line_a_measure_with_the_machine(results: dict, tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "benchmarks.csv"
+    first = append_measures(path, results)
+    assert append_measures(path, {**results, "machine": {**results["machine"], "cpu": "another, with a comma"}}) == first
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * first == 2 * len(measures(results))
+    assert {row["cpu"] for row in rows} == {results["machine"]["cpu"], "another, with a comma"}
+    reached = next(row for row in rows if row["measure"] == "network, its FLOP/s over a matrix product's")
+    assert float(reached["value"]) == pytest.approx(results["network"]["share_of_product"], rel=1e-3)
+    ratios = latest_ratios(path)
+    assert len(ratios) == len(Score) * len(Extent)
+    expected = next(row["cpu_times_copy"]["median"] for row in results["low_rank"])
+    assert next(iter(ratios.values())) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_map_is_no_slower_over_a_copy_than_when_it_was_last_measured(root: Path) -> None:
+    stored = latest_ratios(root / "docs" / "benchmarks.csv")
+    found = {"low_rank": benchmark_low_rank(*make_cloud(10, 50, 96), repeats=5), "memory": {}}
+    lowest = {
+        name: row["cpu_times_copy"]["min"]
+        for (name, _, unit, _), row in zip(
+            [one for one in measures(found) if one[2] == "ratio"], found["low_rank"], strict=True
+        )
+    }
+    # the smallest of five, in CPU time, against a median: other work on the machine cannot double it
+    slower = {name: (ratio, stored[name]) for name, ratio in lowest.items() if ratio > 2 * stored[name]}
+    assert not slower
+
+
+def test_processes_are_compared_on_the_same_scans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[list[str], int]] = []
+
+    def analyze(scans: Path, _: Path, *, num_samples: int, num_workers: int) -> float:
+        seen.append((sorted(path.name for path in scans.iterdir()), num_workers))
+        return 20.0 / num_workers
+
+    monkeypatch.setattr(cohort, "_analyze", analyze)
+    (tmp_path / "scan.nii.gz").touch()
+    rows = cohort.benchmark_cohort({"image": str(tmp_path / "scan.nii.gz")}, num_scans=3, num_samples=4)
+    assert seen == [(["scan0_t1.nii.gz", "scan1_t1.nii.gz", "scan2_t1.nii.gz"], workers) for workers in (1, 2)]
+    assert [(row["scans_an_hour"], row["growth"]) for row in rows] == [(540.0, 1.0), (1080.0, 2.0)]

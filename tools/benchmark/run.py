@@ -44,6 +44,9 @@ def markdown_report(results: Mapping[str, Any]) -> str:
     sections += ["## Peak memory", _memory_table(results["memory"]), results["memory_method"]]
     if "end_to_end" in results:
         sections += ["## From scan to anomaly map", *_volume_sections(results["end_to_end"])]
+        sections += ["## The network", _network_table(results["network"])]
+    if "cohort" in results:
+        sections += ["## Several scans, processes with one thread", _cohort_table(results["cohort"], options)]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -85,6 +88,28 @@ def _memory_table(memory: Mapping[str, Mapping[str, float]]) -> str:
     return markdown_table(["part", "MiB above the start", "MiB of the process"], rows)
 
 
+def _network_table(network: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"a slice, {network['dtype']}, batches of {network['batch_size']}, ms",
+            _spread(network["slice_seconds"], scale=1e3, digits=2),
+        ],
+        ["arithmetic of a slice, GFLOP", f"{network['gflop_a_slice']:.2f}"],
+        ["a matrix product of that type, GFLOP/s", _spread(network["product_gflops"], digits=0)],
+        ["what the network reaches of it, best of each", f"{100 * network['share_of_product']:.0f} %"],
+    ]
+    return markdown_table(["figure", "value"], rows)
+
+
+def _cohort_table(rows: list[Mapping[str, float]], options: Mapping[str, int]) -> str:
+    lines = [
+        [f"{row['num_workers']:g}", f"{row['seconds']:.0f}", f"{row['scans_an_hour']:.0f}", f"{row['growth']:.2f}"]
+        for row in rows
+    ]
+    header = ["num_workers", f"s for {options['num_scans']} scans, from the start", "scans an hour", "times the first"]
+    return markdown_table(header, lines)
+
+
 def _volume_sections(volume: Mapping[str, Any]) -> list[str]:
     total = volume["seconds"]["end_to_end"]["median"]
     rows = [
@@ -102,8 +127,12 @@ def _volume_sections(volume: Mapping[str, Any]) -> list[str]:
 
 
 logger = logging.getLogger(__name__)
-_QUICK = {"num_samples": 4, "num_slices": 4, "size": 32, "repeats": 2, "volume_repeats": 1, "dense_slices": 1}
-_LEAST = {"num_samples": 3, "num_slices": 1, "size": 16, "repeats": 1, "volume_repeats": 1, "dense_slices": 1}
+_QUICK = {
+    "num_samples": 4, "num_slices": 4, "size": 32, "repeats": 2, "volume_repeats": 1, "dense_slices": 1, "num_scans": 2,
+}  # fmt: skip
+_LEAST = {
+    "num_samples": 3, "num_slices": 1, "size": 16, "repeats": 1, "volume_repeats": 1, "dense_slices": 1, "num_scans": 2,
+}  # fmt: skip
 
 
 def benchmark(
@@ -117,15 +146,17 @@ def benchmark(
     repeats: int = 15,
     volume_repeats: int = 3,
     dense_slices: int = 1,
+    num_scans: int = 4,
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None,
     skip_dense: bool = False,
     skip_end_to_end: bool = False,
+    skip_cohort: bool = False,
+    table: PathText | None = None,
     quick: bool = False,
 ) -> None:
-    """Measure the Mahalanobis map against a copy and a dense inverse, a whole scan by part, and peak memory.
+    """Measure the map against a copy and a dense inverse, the network, one scan by part, several scans, and memory.
 
-    Writes benchmark.json and benchmark.md and logs the tables. With the defaults it took four to seven minutes with one
-    thread on a busy machine of two cores; nothing is downloaded.
+    Writes benchmark.json and benchmark.md and logs the tables; nothing is downloaded.
 
     Args:
         output_dir: folder of the two files.
@@ -138,9 +169,12 @@ def benchmark(
         volume_repeats: timed runs from scan to anomaly map.
         dense_slices: slices that the dense inverse does, each in seconds and, at 96×96, 0.4 GB; it is timed once, and
             its time a slice is what the low-rank map's time a slice is compared with.
+        num_scans: copies of the scan that one and two processes analyse.
         threads: threads of torch; its own choice if None.
         skip_dense: leave the dense inverse out.
-        skip_end_to_end: leave the whole scan out.
+        skip_end_to_end: leave the whole scan, several scans and the network out.
+        skip_cohort: leave several scans out.
+        table: CSV file that gets a line for each measure; not of a quick run.
         quick: cap all sizes and repeats so that it takes seconds, to see that it works; the figures mean nothing.
 
     Raises:
@@ -153,6 +187,7 @@ def benchmark(
         "repeats": repeats,
         "volume_repeats": volume_repeats,
         "dense_slices": dense_slices,
+        "num_scans": num_scans,
     }
     _check_options(options)
     if quick:
@@ -168,11 +203,15 @@ def benchmark(
         scores = (Score.REFERENCE,) if quick else tuple(Score)
         results |= _map_results(options, skip_dense=skip_dense, memory_scores=scores)
         if not skip_end_to_end:
-            _add_volume_results(results, options, case)
+            _add_volume_results(results, options, case, skip_cohort=skip_cohort)
     report = markdown_report(results)
     folder = Path(output_dir)
     write_json(folder / "benchmark.json", results)
     write_text(folder / "benchmark.md", report)
+    if table is not None and not quick:
+        from tools.benchmark.table import append_measures
+
+        logger.info("%s: %d lines more", table, append_measures(table, results))
     logger.info("%s\nwritten to %s", report, folder.absolute())
 
 
@@ -226,18 +265,28 @@ def _map_results(options: dict[str, int], *, skip_dense: bool, memory_scores: tu
     return results
 
 
-def _add_volume_results(results: dict[str, object], options: dict[str, int], case: dict[str, str] | None) -> None:
-    """Add time and memory of a whole scan to the results."""
+def _add_volume_results(
+    results: dict[str, object], options: dict[str, int], case: dict[str, str] | None, *, skip_cohort: bool
+) -> None:
+    """Add what the network reaches, time and memory of a whole scan, and scans an hour to the results."""
+    from tools.benchmark.cohort import benchmark_cohort
+    from tools.benchmark.network import benchmark_network
     from tools.benchmark.volume import VolumePipeline, benchmark_volume, template_case
 
     sizes = {name: options[name] for name in ("num_samples", "num_slices", "size")}
     with tempfile.TemporaryDirectory() as folder:
         scan = case or template_case(Path(folder))
+        results["network"] = benchmark_network(size=options["size"], repeats=options["repeats"])
         pipeline = VolumePipeline(**sizes, output_dir=str(Path(folder) / "maps"))
         results["end_to_end"] = benchmark_volume(scan, pipeline, repeats=options["volume_repeats"])
         paths = [f"--{key}={path}" for key, path in scan.items()]
         memory = _memory("volume", options, *paths)
         results["memory"] = {**results["memory"], "scan to anomaly map": memory}  # type: ignore[dict-item]
+        if not skip_cohort:
+            logger.info("several scans ...")
+            results["cohort"] = benchmark_cohort(
+                scan, num_scans=options["num_scans"], num_samples=options["num_samples"]
+            )
 
 
 def _memory(module: str, options: dict[str, int], *arguments: str) -> dict[str, float]:
