@@ -55,7 +55,7 @@ def run_on_cluster(
             client.submit(_call, payload, item, os.getcwd(), key=f"item-{run}-{index}", retries=_RETRIES): index
             for index, item in enumerate(items)
         }
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):  # not that of another client
             try:
                 answer = future.result()
             except distributed.KilledWorker:

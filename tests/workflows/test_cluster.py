@@ -60,7 +60,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_nothing_is_done_twice(
     monkeypatch.setenv("PYTHONPATH", str(root))
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=False) as client,  # a command has no other client either
     ):
         pids = list(client.run(os.getpid).values())
         killer = _Killer(pids[0], lambda: _finished(tmp_path / "out"))
