@@ -192,7 +192,12 @@ def portable_command(argv: Sequence[str], *, folder: str | os.PathLike[str] | No
         start = ["python", _portable(program, base)]
     else:
         start = [_portable(program, base)]
-    return shlex.join([*start, *(_portable(argument, base) for argument in arguments)])
+    return " ".join(map(_quoted, [*start, *(_portable(argument, base) for argument in arguments)]))
+
+
+def _quoted(argument: str) -> str:
+    """Quote for a shell, a list of names in double quotes, which reads better: "['a.yaml','b.yaml']"."""
+    return f'"{argument}"' if "'" in argument and not set(argument) & set('"$`\\!') else shlex.quote(argument)
 
 
 def _portable(argument: str, base: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 import sys
 
 import numpy as np
@@ -68,9 +69,14 @@ def test_command_shows_no_absolute_path(tmp_path):
     argv = [script, "run", "--config_file", f"['{inside}','{outside}']", f"--dataset_dir={outside}", "--n", "3"]
     command = portable_command(argv, folder=tmp_path / "project")
     assert command.startswith("python -m monai.bundle run --config_file ")
-    assert "['configs/a.yaml','b.yaml']" in command.replace("'\"'\"'", "'")
+    assert "\"['configs/a.yaml','b.yaml']\"" in command
     assert command.endswith("--dataset_dir=b.yaml --n 3")
     assert str(tmp_path) not in command
+
+
+@pytest.mark.parametrize("argument", ["a b", "['a']", "$x 'y'", "`ls` '", "!'", "'\\", "'\""])
+def test_the_shell_reads_the_arguments_as_they_were(argument):
+    assert shlex.split(portable_command(["program", argument]))[1:] == [argument]
 
 
 def test_command_of_this_process_shows_no_absolute_path():
