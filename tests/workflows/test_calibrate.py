@@ -19,7 +19,7 @@ def test_inference_uses_what_calibration_wrote(root: Path, tree: Path, models: P
     assert done.returncode == 0, done.stderr[-3000:]
     entry = json.loads((models / "thresholds.json").read_text())["t1"]["default"]
     assert len(entry["healthy_scores"]) == 2
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"calibration.csv", "calibration.md"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"calibration.csv", "calibration.html", "calibration.md"}
 
     scan = next((tree / "Test" / "Brats21" / "t1").glob("*.nii.gz"))
     changed = {**options, "model_dir": str(models), "input": str(scan), "report": False, "picture": False}

@@ -112,9 +112,11 @@ def find_raw_cases(
         if item["modality"] == Modality.T1:
             continue
         named = by_session.get(session_of(Path(item["image"]))) or by_name.get(without_modality(item["stem"]))
-        partner = item["t1"] if item.get("t1") in cases else named
+        known = cases.get(item.get("t1", ""))  # that of another session serves a map, and makes no case
+        same_session = known is not None and known["session"] == subject_of(item["stem"])[1]
+        partner = item["t1"] if same_session else named
         if partner is None:
-            cases[item["image"]] = _new_case(item)
+            cases[item["image"]] = _new_case({name: value for name, value in item.items() if name != "t1"})
         elif len(cases[partner]["scans"]) > 1:
             left_out.append(Path(item["image"]))
         else:
