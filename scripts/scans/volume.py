@@ -105,7 +105,7 @@ def _lifted(image: NDArray[np.float32]) -> NDArray[np.float32]:
     span = float(np.percentile(image[tissue], _BRIGHTEST)) - lowest
     if np.percentile(image[tissue], 1) > -_TRACES * span:
         return image  # traces of interpolation
-    return np.where(tissue, np.maximum(image - lowest, _TRACES * span), 0).astype(np.float32)
+    return np.where(tissue, np.maximum(image - lowest, 0) + _TRACES * span, 0).astype(np.float32)
 
 
 def _tissue(image: NDArray[np.float32]) -> NDArray[np.bool_]:
