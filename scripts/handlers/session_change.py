@@ -16,6 +16,7 @@ from monai.transforms import LoadImage
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
+from scripts.brain_extraction.extract import volume_ml
 from scripts.errors import InputError
 from scripts.metrics.region_change import ChangeRules, count_changes, region_changes
 from scripts.registration.register import prepare_scan
@@ -116,12 +117,11 @@ def compare_sessions(
         world_to_template=_to_template(result),
         place_of=place_of_region,
     )
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     facts |= {
         "alignment": fit.as_dict(),
         "rules": vars(rules),
-        "compared_ml": float(compared.sum()) * voxel_ml,
-        "not_compared_ml": float((marked & ~compared).sum()) * voxel_ml,
+        "compared_ml": volume_ml(compared, affine),
+        "not_compared_ml": volume_ml(marked & ~compared, affine),
         **count_changes(rows),
         "regions": rows,
     }

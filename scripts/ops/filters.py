@@ -11,7 +11,7 @@ _SLAB_VALUES = 2**27  # of a median's cubes at a time: 512 MiB in float32
 
 
 def is_on_host(volume: Tensor) -> bool:
-    """Return whether a tensor lies where scipy can read it, whose median and erosion are faster there."""
+    """Return whether a tensor lies where scipy can read it, whose median, and scikit-image's SSIM, are faster there."""
     return volume.device.type == "cpu"
 
 

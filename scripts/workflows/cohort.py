@@ -106,11 +106,11 @@ class Cohort:
         rows = [self._still_there(item, row) for item, row in zip(self.datalist, rows, strict=True)]
         write_bids_description(self.results.output_dir, self.datalist)
         if len(rows) > 1:
-            _tell_table(rows)
+            _log_table(rows)
         if len(rows) > 1 and self.shard is None:
             write_cohort(self.results.output_dir, self.datalist, rows)
-        _tell_speed(rows, str(self.results.device))
-        self._tell_report(self.datalist, rows)
+        _log_speed(rows, str(self.results.device))
+        self._log_report(self.datalist, rows)
         if self.shard is not None:
             logger.info("When all parts are done, the same without --shard writes summary.csv and index.html.")
         bad = [row for row in rows if row["status"] != "ok"]
@@ -125,7 +125,7 @@ class Cohort:
         try:
             return self.steps.run(item)
         except Exception as error:
-            self._tell_report([item], [self.steps.told(item, error)])
+            self._log_report([item], [self.steps.failure(item, error)])
             raise
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -154,8 +154,8 @@ class Cohort:
         """Yield index and row of scans that need nothing of each other."""
         if self.cluster is not None:
             for index, row in run_on_cluster(self.steps, items, address=self.cluster):
-                told = "failed" if row is None else row["status"]
-                logger.info("%s: %s", items[index]["case"], told)
+                status = "failed" if row is None else row["status"]
+                logger.info("%s: %s", items[index]["case"], status)
                 yield index, row
             return
         if self.num_workers > 1:
@@ -179,7 +179,7 @@ class Cohort:
         logger.error("%s: its result was removed while the others were made.", item["case"])
         return failed_row(item, "its result was removed while the others were made")
 
-    def _tell_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
+    def _log_report(self, items: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
         """Say where the page is to look at: that of the scan, or the list of them."""
         page = Path(self.results.output_dir) / "index.html"
         if len(items) == 1:
@@ -214,7 +214,7 @@ def part_of(items: Sequence[Item], shard: str) -> list[Item]:
     return list(items[index - 1 :: count])
 
 
-def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
+def _log_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
     """Say which share of the time a GPU would shorten, from what was measured."""
     timed = [row["seconds"] for row in rows if row["status"] == "ok" and "seconds" in row]
     total = sum(row["total"] for row in timed)
@@ -228,7 +228,7 @@ def _tell_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
     )
 
 
-def _tell_table(rows: Sequence[Mapping[str, Any]]) -> None:
+def _log_table(rows: Sequence[Mapping[str, Any]]) -> None:
     width = max(len(str(row["case"])) for row in rows)
     lines = []
     for row in rows:

@@ -101,7 +101,7 @@ class ScanSteps:
         try:
             return self.run(item)
         except Exception as error:
-            row = self.told(item, error)
+            row = self.failure(item, error)
             logger.error("%s: %s: %s", item["case"], row["status"], "; ".join(row["reasons"]))
             if not isinstance(reason(error), InputError):
                 logger.debug("%s:", item["case"], exc_info=error)
@@ -115,7 +115,7 @@ class ScanSteps:
         done = finished_result(self.results, item, weights, overwrite=self.overwrite)
         return self._analyze(item) if done is None else done
 
-    def told(self, item: Mapping[str, str], error: BaseException) -> dict[str, Any]:
+    def failure(self, item: Mapping[str, str], error: BaseException) -> dict[str, Any]:
         """Return the row of a scan that `run` raised an error for; write the files of one that was refused."""
         first = reason(error)
         if isinstance(first, ScanRefused):

@@ -26,7 +26,7 @@ from tools.ablation import settings as settings_module
 from tools.ablation.cases import AblationCache, AblationCase, load_cases
 from tools.ablation.grid import Grid, read_grid
 from tools.ablation.reconstructions import Reconstructor
-from tools.ablation.rows import score_map
+from tools.ablation.rows import AblationRow, RowMaker, score_map
 from tools.ablation.settings import POPULATION_KEYS, Setting, bundle_parser
 
 GRID = {
@@ -140,9 +140,21 @@ def test_second_run_gives_the_same_table_without_network_or_maps(
 ) -> None:
     monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it reconstructed slices again"))
     monkeypatch.setattr("tools.ablation.rows.score_map", lambda *_: pytest.fail("it computed a map again"))
+    refused = []  # what cannot be computed is tried again
+    find = RowMaker._find_or_compute
+
+    def find_or_note(rows: RowMaker, setting: Setting) -> AblationRow:
+        try:
+            return find(rows, setting)
+        except InputError:
+            refused.append(setting.name)
+            raise
+
+    monkeypatch.setattr(RowMaker, "_find_or_compute", find_or_note)
     tool.ablation(**options, output_dir=str(tmp_path))
     assert (tmp_path / "ablation.csv").read_bytes() == (written / "ablation.csv").read_bytes()
     assert (tmp_path / "cases.csv").read_bytes() == (written / "cases.csv").read_bytes()
+    assert refused == ["refused"]
 
 
 @pytest.mark.parametrize("name", ["base", "map=mean", "map=intensity", "score=diagonal, regularization=0.0001", "paper"])

@@ -130,8 +130,8 @@ class RowMaker:
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
         """Return the rows by name of the setting, each computed or found.
 
-        A setting that the maps refuse (population statistics that nobody
-        has measured) gets a row without figures, unless it is the first one, the base.
+        A setting that the maps refuse (population statistics that nobody has measured, say) gets a row without figures,
+        unless it is the first one, the base.
 
         Raises:
             InputError: if the base cannot be computed.

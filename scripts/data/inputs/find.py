@@ -61,7 +61,7 @@ def is_bids(folder: Path) -> bool:
 
 
 def bids_items(
-    folder: Path, *, modality: Modality | None = None, wanted: BidsFilter | None = None
+    folder: Path, *, modality: Modality | None = None, wanted: BidsFilter | None = None, other_sessions: bool = True
 ) -> list[dict[str, str]]:
     """Return the T1- and T2-weighted scans of a BIDS data set as a datalist.
 
@@ -72,6 +72,7 @@ def bids_items(
         folder: the data set, or one `sub-*` folder of it.
         modality: take only this one.
         wanted: which scans; by default all.
+        other_sessions: whether a T2 whose session has no T1w takes that of another one.
 
     Returns:
         Dicts with `image`, `modality`, `case` (the file name without extension), `folder` (`sub-01/ses-1/anat`),
@@ -97,7 +98,7 @@ def bids_items(
         raise InputError(what, path=folder, fix="Check the folder, --modality, or the labels and filters given")
     root = folder if not folder.name.startswith("sub-") or _has_description(folder) else folder.parent
     partners = [scan for scan in scans if scan.suffix == "T1w" and _is_wanted(scan, wanted, any_session=True)]
-    return [_item(scan, root, partners) for scan in kept]
+    return [_item(scan, root, partners if other_sessions else _of_session(scan, partners)) for scan in kept]
 
 
 def _is_wanted(scan: _Scan, wanted: BidsFilter | None, *, any_session: bool = False) -> bool:
@@ -144,12 +145,16 @@ def _item(scan: _Scan, root: Path, t1_scans: Sequence[_Scan]) -> dict[str, str]:
 def _partner(scan: _Scan, t1_scans: Sequence[_Scan]) -> _Scan | None:
     """Return the T1w that a T2 takes its brain mask and alignment from: of its session, else of another one."""
     subject = scan.stem.split("_")[0]
-    own = [other for other in t1_scans if other.path.parent == scan.path.parent]
+    own = _of_session(scan, t1_scans)
     others = [other for other in t1_scans if other.stem.split("_")[0] == subject]
     if not own and others:
         name = _most_alike(scan, others).path.name
         logger.warning("%s: its session has no T1w; that of another session is used: %s", scan.path.name, name)
     return _most_alike(scan, own or others) if own or others else None
+
+
+def _of_session(scan: _Scan, others: Sequence[_Scan]) -> list[_Scan]:
+    return [other for other in others if other.path.parent == scan.path.parent]
 
 
 def _most_alike(scan: _Scan, others: Sequence[_Scan]) -> _Scan:
@@ -262,6 +267,7 @@ def find_scans(
     modality: str | None = None,
     series: str | int | None = None,
     bids_filter: BidsFilter | None = None,
+    other_sessions: bool = True,
     dataset: str = "input",
 ) -> list[Item]:
     """Return a datalist for scans named by a user.
@@ -275,6 +281,7 @@ def find_scans(
         modality: `t1` or `t2`, for scans whose name does not say; of folders, CSVs and BIDS it selects the scans.
         series: which DICOM series: its number, its UID or a part of its description.
         bids_filter: which scans of a BIDS data set.
+        other_sessions: whether a T2 of a BIDS data set whose session has no T1w takes that of another one.
         dataset: name under which the reports list the scans.
 
     Returns:
@@ -289,7 +296,8 @@ def find_scans(
     entries = as_paths(scans)
     if not entries:
         raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")
-    items = [{**item, "dataset": dataset} for entry in entries for item in _expand(entry, wanted, series, bids_filter)]
+    found = (_expand(entry, wanted, series, bids_filter, other_sessions=other_sessions) for entry in entries)
+    items = [{**item, "dataset": dataset} for part in found for item in part]
     _check_named_once([item["image"] for item in items])
     items = _with_own_folders(items)
     for item, mask in _pair_up(items, as_paths(brain_mask), "brain_mask", "brain mask"):
@@ -351,10 +359,15 @@ def as_paths(entries: Paths | None) -> list[Path]:
 
 
 def _expand(
-    entry: Path, modality: Modality | None, series: str | int | None, wanted: BidsFilter | None
+    entry: Path,
+    modality: Modality | None,
+    series: str | int | None,
+    wanted: BidsFilter | None,
+    *,
+    other_sessions: bool,
 ) -> list[Item]:
     if entry.is_dir() and is_bids(entry):
-        return bids_items(entry, modality=modality, wanted=wanted)
+        return bids_items(entry, modality=modality, wanted=wanted, other_sessions=other_sessions)
     if wanted is not None:
         raise InputError("session labels and BIDS filters go with BIDS data sets", path=entry, fix="Leave them out")
     if holds_dicom_alone(entry) if entry.is_dir() else is_dicom(entry):

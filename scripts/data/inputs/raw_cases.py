@@ -98,7 +98,7 @@ def find_raw_cases(
     Raises:
         InputError: as `find_scans`, or if two cases get the same name.
     """
-    items = find_scans(scans, brain_mask=brain_mask, modality=modality, series=series)
+    items = find_scans(scans, brain_mask=brain_mask, modality=modality, series=series, other_sessions=False)
     given = [scans] if scans is None or isinstance(scans, str | Path) else scans
     tables = [Path(str(entry)) for entry in given if str(entry).lower().endswith(".csv")]
     wanted = None if modality is None else Modality(modality)
@@ -112,11 +112,9 @@ def find_raw_cases(
         if item["modality"] == Modality.T1:
             continue
         named = by_session.get(session_of(Path(item["image"]))) or by_name.get(without_modality(item["stem"]))
-        known = cases.get(item.get("t1", ""))  # that of another session serves a map, and makes no case
-        same_session = known is not None and known["session"] == subject_of(item["stem"])[1]
-        partner = item["t1"] if same_session else named
+        partner = item["t1"] if item.get("t1") in cases else named
         if partner is None:
-            cases[item["image"]] = _new_case({name: value for name, value in item.items() if name != "t1"})
+            cases[item["image"]] = _new_case(item)
         elif len(cases[partner]["scans"]) > 1:
             left_out.append(Path(item["image"]))
         else:

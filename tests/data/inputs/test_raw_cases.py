@@ -37,6 +37,8 @@ def test_sessions_of_a_bids_data_set_are_cases_with_the_t1_first(tmp_path: Path,
     assert "left out 1 T2 scan(s) of cases that have one: sub-01_ses-1_inplaneT2.nii.gz" in caplog.text
     assert [(case["subject"], case["session"]) for case in cases] == [("sub-01", "ses-1"), ("sub-01", "ses-2"), ("sub-02", "")]
     assert cases[0]["scans"][1]["t1"] == cases[0]["scans"][0]["image"]
+    assert "t1" not in cases[1]["scans"][0]
+    assert "that of another session is used" not in caplog.text
 
 
 def test_plain_folders_pair_by_name(tmp_path: Path) -> None:
