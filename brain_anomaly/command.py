@@ -112,12 +112,12 @@ def _bids_parser() -> argparse.ArgumentParser:
     parser.add_argument("analysis_level", choices=["participant", "group"], help="group writes tables and index.html")
     for what, prefix in (("participant", "sub-"), ("session", "ses-")):
         names = (f"--{what}-label", f"--{what}_label")
-        told = f"with or without {prefix}; all by default"
-        parser.add_argument(*names, nargs="+", default=[], metavar="LABEL", help=told)
-    told = 'JSON such as {"t1w": {"acquisition": "mprage"}}, as fMRIPrep has it'
-    parser.add_argument("--bids-filter-file", "--bids_filter_file", metavar="FILE", help=told)
-    told = "take the data set as valid; by default bids-validator is run where it is installed"
-    parser.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true", help=told)
+        meaning = f"with or without {prefix}; all by default"
+        parser.add_argument(*names, nargs="+", default=[], metavar="LABEL", help=meaning)
+    meaning = 'JSON such as {"t1w": {"acquisition": "mprage"}}, as fMRIPrep has it'
+    parser.add_argument("--bids-filter-file", "--bids_filter_file", metavar="FILE", help=meaning)
+    meaning = "take the data set as valid; by default bids-validator is run where it is installed"
+    parser.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true", help=meaning)
     parser.add_argument("--version", action="store_true", help="show the version and end")
     return parser
 
@@ -143,9 +143,9 @@ def _validate(bids_dir: str, *, skip: bool) -> None:
         return
     done = subprocess.run([program, bids_dir], capture_output=True, text=True, check=False)
     if done.returncode:
-        told = (done.stdout + done.stderr).strip()
+        found = (done.stdout + done.stderr).strip()
         fix = "Correct the data set, or give --skip-bids-validation"
-        raise InputError(f"{Path(program).name} finds errors:\n{told}", path=bids_dir, fix=fix)
+        raise InputError(f"{Path(program).name} finds errors:\n{found}", path=bids_dir, fix=fix)
 
 
 def _participants(folder: Path, labels: Sequence[str], parser: argparse.ArgumentParser) -> list[Path]:

@@ -312,11 +312,10 @@ def without_small_regions(mask: np.ndarray, affine: np.ndarray, *, min_volume_ml
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """Return the smallest box that holds a mask, so that labels are not made for a whole scan; else that of a voxel."""
-    spans = []
-    for axis in range(mask.ndim):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        spans.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 1))
-    return tuple(spans)
+    from scipy.ndimage import find_objects
+
+    found = find_objects(mask.astype(np.uint8))
+    return found[0] if found else (slice(0, 1),) * mask.ndim
 
 
 def _moved(voxels: NDArray[np.int_], matrix: np.ndarray) -> NDArray[np.float64]:

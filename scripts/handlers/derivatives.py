@@ -11,7 +11,7 @@ from scripts.results import bundle_version, result_path, write_dataset_descripti
 
 __all__ = ["write_dataset_files", "write_sidecars"]
 
-_TOLD: dict[str, dict[str, Any]] = {
+_SIDECARS: dict[str, dict[str, Any]] = {
     "anomaly_map": {"Description": "Anomaly map; higher is more anomalous"},
     "lesion_mask": {"Description": "Candidate regions: the anomaly map reaches the threshold", "Type": "Lesion"},
     "mahalanobis_map": {"Description": "Mahalanobis distance from the reconstructions"},
@@ -45,7 +45,7 @@ def write_sidecars(output_dir: str, item: Mapping[str, Any], names: Iterable[str
     source = f"bids:raw:{item['folder']}/{item['stem']}_{item['bids_suffix']}.nii.gz"
     for name in names:
         path = result_path(output_dir, item, name, suffix=".json")
-        write_json(path, {**_TOLD[name], "SpatialReference": source, "Sources": [source]})
+        write_json(path, {**_SIDECARS[name], "SpatialReference": source, "Sources": [source]})
 
 
 def write_dataset_files(output_dir: str) -> None:

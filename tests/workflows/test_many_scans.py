@@ -75,8 +75,8 @@ def test_processes_write_the_same_bytes_as_one_process(infer: Callable[..., Path
     two = _files(infer("two", num_workers=2))
     assert two == one
     log = capfd.readouterr().err
-    for told in (" candidate regions, ", "s2_t1: failed: ", "3 scans: 2 ok, 1 failed"):
-        assert told in log, "what the processes log comes out here"
+    for reported in (" candidate regions, ", "s2_t1: failed: ", "3 scans: 2 ok, 1 failed"):
+        assert reported in log, "what the processes log comes out here"
     assert "Traceback" not in log
 
 
@@ -133,8 +133,8 @@ def test_a_process_that_dies_takes_no_other_item_with_it(
     work = importlib.import_module("mortal_work").Work(tmp_path, dies_at=(2,), dies_once_at=(4,))
     found = dict(run_in_processes(work, [1, 2, 3, 4, 5], num_workers=2))
     assert found == {0: 1, 1: None, 2: 9, 3: 16, 4: 25}
-    told = [record.getMessage() for record in caplog.records if record.name == "work"]
-    assert sorted(told) == sorted(f"number {number}" for number in [1, 2, 2, 3, 4, 4, 5])
+    reported = [record.getMessage() for record in caplog.records if record.name == "work"]
+    assert sorted(reported) == sorted(f"number {number}" for number in [1, 2, 2, 3, 4, 4, 5])
 
 
 class Unreadable:
@@ -178,10 +178,10 @@ def test_processes_end_with_the_one_that_started_them(root: Path, tmp_path: Path
     pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
     assert len(pids) == 2
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, reported = process.communicate(timeout=60)
     assert process.returncode == -number
     assert all(_has_ended(pid, deadline) for pid in pids)
-    assert told.count("Traceback") <= 1, told
+    assert reported.count("Traceback") <= 1, reported
 
 
 def _has_ended(pid: int, deadline: float) -> bool:
