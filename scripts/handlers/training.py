@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, EarlyStopping
 from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.data import set_rnd
+from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.handlers import EarlyStopHandler
 
@@ -24,7 +25,15 @@ from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.networks import read_checkpoint
 
-__all__ = ["BestModelCheckpoint", "EmaRamp", "EpochSeed", "GradientClip", "ResumableEarlyStop", "TrainingCheckpoint"]
+__all__ = [
+    "BestModelCheckpoint",
+    "EmaRamp",
+    "EpochSeed",
+    "FinalValidation",
+    "GradientClip",
+    "ResumableEarlyStop",
+    "TrainingCheckpoint",
+]
 
 
 class EmaRamp:
@@ -94,6 +103,37 @@ class EpochSeed:
         random.seed(value)
         if self.dataset is not None:
             set_rnd(self.dataset, value)
+
+
+class FinalValidation:
+    """Validate after the last epoch where the interval of the `ValidationHandler` does not end on it.
+
+    Without it the epochs at the lowest learning rate are never looked at, and their weights are lost. It stands beside
+    the one `ValidationHandler` of a config, whose interval MONAI's bundle properties read.
+
+    Args:
+        validator: evaluator that is run; its epoch becomes the trainer's.
+        interval: epochs between the validations of the `ValidationHandler`.
+
+    Raises:
+        InputError: if `interval` is below 1.
+    """
+
+    def __init__(self, validator: Evaluator, *, interval: int) -> None:
+        if interval < 1:
+            raise InputError(f"`interval` must be at least 1, got {interval}.")
+        self.validator = validator
+        self.interval = interval
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer, before what saves its state."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Validate, if this epoch is the last and was not validated."""
+        epoch = engine.state.epoch
+        if epoch == engine.state.max_epochs and epoch % self.interval:
+            self.validator.run(epoch)
 
 
 class GradientClip:
