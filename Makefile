@@ -44,6 +44,7 @@ test-slow: setup-dev  ## tests that take minutes
 
 lint: setup-dev  ## style, types and import contracts
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -124,6 +125,28 @@ monailabel: $(LABEL_VENV)/.ready  ## MONAI Label server with this bundle for the
 
 test-monailabel: $(LABEL_VENV)/.ready  ## a real MONAI Label server with this bundle; takes ten minutes
 	$(LABEL_BIN)/python -m pytest tests/monailabel -m monailabel
+
+# the code checks of the Model Zoo's runtests.sh, with its settings, on the unzipped package in a folder laid out as the zoo's
+ZOO_VENV ?= .venv-zoo
+ZOO := runs/zoo
+ZOO_LINT := cd $(ZOO) && PYTHONPATH= $(abspath $(ZOO_VENV))/bin/python -m
+.PHONY: lint-zoo
+
+$(ZOO_VENV)/.ready:
+	$(PYTHON) -m venv $(ZOO_VENV)
+	$(ZOO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check black==26.10.1 isort==9.0.2 flake8==7.5.0 \
+	  flake8-bugbear==26.10.27 flake8-comprehensions==3.17.0 pep8-naming==0.15.1
+	@touch $@
+
+lint-zoo: setup $(ZOO_VENV)/.ready ## the Model Zoo's black, isort and flake8 on the package
+	rm -rf $(ZOO) && mkdir -p $(ZOO)/models $(ZOO)/ci
+	$(BIN)/python -m tools.release.package_bundle --output_dir $(ZOO)
+	$(BIN)/python -m zipfile -e $(ZOO)/*.zip $(ZOO)/models
+	cp -r tests/package/zoo $(ZOO)/ci/unit_tests
+	$(ZOO_LINT) isort --profile black --line-length 120 --project models --check .
+	$(ZOO_LINT) black --line-length 120 --target-version py39 --skip-magic-trailing-comma --exclude '^$$' --check .
+	$(ZOO_LINT) flake8 --isolated --max-line-length 120 --select B,C,E,F,N,P,T4,W,B9 \
+	  --ignore E203,E501,E741,W503,W504,C408,N812,B023 --per-file-ignores __init__.py:F401 .
 
 # an environment of its own with the built wheel, and one real scan from an empty folder: needs a scan and some minutes
 WHEEL_VENV ?= .venv-wheel

@@ -44,9 +44,7 @@ class Analysis:
     result: dict[str, Any]
 
 
-def analyze(
-    scan: str | os.PathLike[str], output_dir: str | os.PathLike[str] | None = None, **options: Any
-) -> Analysis:
+def analyze(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str] | None = None, **options: Any) -> Analysis:
     """Find the anomalies of one scan.
 
     Args:

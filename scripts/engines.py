@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from monai.engines.utils import DiffusionPrepareBatch, PrepareBatch
-from torch import Tensor, nn
-
 from scripts.errors import InputError
 from scripts.ops import (
     NoiseKind,
@@ -21,6 +19,7 @@ from scripts.ops import (
     sample_patch_mask,
 )
 from scripts.ops.checks import check_choice
+from torch import Tensor, nn
 
 __all__ = ["AnomalyWeightedL1Loss", "DenoisingPrepareBatch", "MaskedPatchLoss", "MaskingPrepareBatch"]
 

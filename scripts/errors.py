@@ -35,7 +35,9 @@ class InputError(ValueError):
         kind = cls if InputError.raised_as is None else InputError.raised_as(cls)
         return super().__new__(kind)  # type: ignore[return-value]
 
-    def __init__(self, what: str, *, path: str | PathLike[str] | None = None, fix: str | None = None) -> None:
+    def __init__(  # noqa: B042 - what it was made of stands in its attributes
+        self, what: str, *, path: str | PathLike[str] | None = None, fix: str | None = None
+    ) -> None:
         """Compose the message from its parts."""
         self.what, self.path, self.fix = what, path, fix
         message = what if path is None else f"{path}: {what}"

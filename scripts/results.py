@@ -16,14 +16,22 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.paths import bundle_root
 
 __all__ = [
-    "BUNDLE", "bundle_version", "check_min_volume", "portable_command", "region_table", "relative_link",
-    "remove_result", "result_path", "versions", "without_small_regions", "write_dataset_description",
+    "BUNDLE",
+    "bundle_version",
+    "check_min_volume",
+    "portable_command",
+    "region_table",
+    "relative_link",
+    "remove_result",
+    "result_path",
+    "versions",
+    "without_small_regions",
+    "write_dataset_description",
 ]
 
 logger = logging.getLogger(__name__)
@@ -197,7 +205,7 @@ def portable_command(argv: Sequence[str], *, folder: str | os.PathLike[str] | No
 
 def _quoted(argument: str) -> str:
     """Quote for a shell, a list of names in double quotes, which reads better: "['a.yaml','b.yaml']"."""
-    return f'"{argument}"' if "'" in argument and not set(argument) & set('"$`\\!') else shlex.quote(argument)
+    return '"' + argument + '"' if "'" in argument and not set(argument) & set('"$`\\!') else shlex.quote(argument)
 
 
 def _portable(argument: str, base: Path) -> str:

@@ -193,9 +193,7 @@ def run_folds(
         raise InputError(f"{len(failures)} of {len(numbers)} folds have no result: " + "; ".join(failures))
 
 
-def _fit(
-    kind: str, product: str, folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any]
-) -> Step:
+def _fit(kind: str, product: str, folder: Path, fold: int, configs: Sequence[str], options: Mapping[str, Any]) -> Step:
     """Return the pretraining or the training of one fold, which makes `product`."""
     own = {**options, "fold": fold, "output_dir": folder / kind}
     inputs = None

@@ -17,7 +17,6 @@ from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.ndimage import affine_transform
-
 from scripts.brain_extraction.skull_strippers import deepbet_glimpse, deepbet_mask, has_hd_bet, hd_bet_mask
 from scripts.errors import InputError
 from scripts.options.choices import BrainExtraction
@@ -25,8 +24,14 @@ from scripts.scans.volume import add_note, as_float32, background_value, source_
 from scripts.transforms.loading import CheckImaged
 
 __all__ = [
-    "BrainExtraction", "BrainExtractiond", "Examined", "examine", "find_foreground", "mask_on_t2",
-    "register_t2_to_t1", "volume_ml",
+    "BrainExtraction",
+    "BrainExtractiond",
+    "Examined",
+    "examine",
+    "find_foreground",
+    "mask_on_t2",
+    "register_t2_to_t1",
+    "volume_ml",
 ]
 
 MIN_BACKGROUND_SHARE = 0.25  # of all voxels; a brain alone fills less than half of the tightest box around it
@@ -263,9 +268,7 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         self.modality_key = modality_key
         self.device = str(device)
 
-    def _alone(
-        self, volume: NDArray, affine: NDArray, seen: Examined, modality: str
-    ) -> tuple[NDArray[np.bool_], str]:
+    def _alone(self, volume: NDArray, affine: NDArray, seen: Examined, modality: str) -> tuple[NDArray[np.bool_], str]:
         """Return the brain and how it was found, from one image alone."""
 
         def extract() -> tuple[NDArray[np.bool_], str]:
@@ -276,11 +279,7 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         return self._brain(volume, affine, seen, extract)
 
     def _brain(
-        self,
-        volume: NDArray,
-        affine: NDArray,
-        seen: Examined,
-        extract: Callable[[], tuple[NDArray[np.bool_], str]],
+        self, volume: NDArray, affine: NDArray, seen: Examined, extract: Callable[[], tuple[NDArray[np.bool_], str]]
     ) -> tuple[NDArray[np.bool_], str]:
         """Return the foreground of a stripped scan, else what `extract` finds, and how it was found."""
         if self.method is BrainExtraction.NEVER:

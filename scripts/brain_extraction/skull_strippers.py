@@ -14,9 +14,8 @@ import torch
 from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch.nn import functional
-
 from scripts.errors import InputError
+from torch.nn import functional
 
 __all__ = ["deepbet_glimpse", "deepbet_mask", "has_hd_bet", "hd_bet_mask"]
 

@@ -29,7 +29,6 @@ def analyze(input: Paths, output_dir: PathText = "out", **options: Any) -> None:
     """
     given = InferenceOptions.check({"input": input, "output_dir": output_dir, **options})
     import monai.bundle
-
     from scripts.log import quiet_log
 
     quiet_log()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.options.command import run_command
@@ -124,7 +123,6 @@ def _compare(folder: Path, lesion: np.ndarray, spacing_mm: tuple[float, ...]) ->
     """Add to the result how well the drawn lesion was found."""
     import nibabel as nib
     import numpy as np
-
     from scripts.metrics.score_counts import voxel_scores
     from scripts.metrics.segmentation import segmentation_scores
 

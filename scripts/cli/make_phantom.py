@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-
 from scripts.options.command import run_command
 from scripts.options.fields import PathText
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-
 from scripts.errors import InputError
 from scripts.options.command import run_command
 from scripts.options.fields import PathText

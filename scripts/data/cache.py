@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import PersistentDataset
-
 from scripts.errors import InputError
 
 __all__ = ["VolumeCache", "describe_steps", "hash_files"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 from filelock import FileLock, Timeout
-
 from scripts.errors import InputError
 from scripts.files import temporary_folder
 

@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-
 from scripts.data.records import DatasetRecord, Role, Split, load_records
 from scripts.errors import InputError
 from scripts.files import replacing
@@ -34,10 +33,7 @@ class PhantomModality(StrEnum):
 
 
 # Mean intensity of white matter, cortex, fluid and lesion.
-CONTRAST = {
-    PhantomModality.T1: (0.85, 0.60, 0.20, 0.30),
-    PhantomModality.T2: (0.35, 0.50, 0.90, 0.75),
-}
+CONTRAST = {PhantomModality.T1: (0.85, 0.60, 0.20, 0.30), PhantomModality.T2: (0.35, 0.50, 0.90, 0.75)}
 
 
 def phantom_volume(

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 
 import yaml
-
 from scripts.errors import InputError
 from scripts.paths import bundle_root
 
@@ -72,12 +71,7 @@ class Fields:
             raise InputError(f"unknown key(s) {', '.join(unknown)}; known keys: {', '.join(known)}", path=self._path)
 
     def text(
-        self,
-        key: str,
-        *,
-        default: str | None = None,
-        choices: tuple[str, ...] = (),
-        placeholders: tuple[str, ...] = (),
+        self, key: str, *, default: str | None = None, choices: tuple[str, ...] = (), placeholders: tuple[str, ...] = ()
     ) -> str:
         """Return a text.
 
@@ -332,9 +326,7 @@ def _read_record(path: Path) -> DatasetRecord:
         pathology=fields.text("pathology", default=DatasetRecord.pathology),
         availability=fields.texts("availability", keys=modalities, default={}),
         derived_path=fields.text(
-            "derived_path",
-            default=DatasetRecord.derived_path,
-            placeholders=("parent", "stem", "modality", "ext"),
+            "derived_path", default=DatasetRecord.derived_path, placeholders=("parent", "stem", "modality", "ext")
         ),
         subject_column=fields.text("subject_column", default=DatasetRecord.subject_column),
         subject_source=fields.text("subject_source", default=fields.text("name")),

@@ -11,15 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
-
 from scripts.data.records import Role
 from scripts.errors import InputError
 from scripts.files import replacing
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 __all__ = [
-    "Participant", "SplitPlan", "add_participants", "find_participants", "plan_splits", "published_plan",
-    "read_participants", "read_published_splits", "strata",
+    "Participant",
+    "SplitPlan",
+    "add_participants",
+    "find_participants",
+    "plan_splits",
+    "published_plan",
+    "read_participants",
+    "read_published_splits",
+    "strata",
 ]
 
 FILE_NAME = "participants.tsv"

@@ -13,7 +13,6 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 
 __all__ = ["CaseStore", "EvaluatedCase", "engine_items", "read_case"]

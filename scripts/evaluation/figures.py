@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 from scripts.evaluation.case import EvaluatedCase
 from scripts.evaluation.rows import RECONSTRUCTION
@@ -25,8 +24,14 @@ from scripts.report.panel import draw_panel
 from scripts.report.tables import format_number
 
 __all__ = [
-    "BEST_MEDIAN_WORST", "PrecisionRecallCurve", "chosen_panels", "draw_case", "draw_curves",
-    "draw_precision_recall", "panel_point", "read_panels",
+    "BEST_MEDIAN_WORST",
+    "PrecisionRecallCurve",
+    "chosen_panels",
+    "draw_case",
+    "draw_curves",
+    "draw_precision_recall",
+    "panel_point",
+    "read_panels",
 ]
 
 
@@ -100,7 +105,7 @@ def read_panels(panels: int | str) -> int | str:
     """
     words = ("all", BEST_MEDIAN_WORST)
     if panels not in words and (isinstance(panels, bool) or not isinstance(panels, int) or panels < 0):
-        raise InputError(f'`panels` must be "all", "{BEST_MEDIAN_WORST}" or a number of cases, got {panels!r}')
+        raise InputError(f"`panels` must be 'all', {BEST_MEDIAN_WORST!r} or a number of cases, got {panels!r}")
     return panels
 
 

@@ -20,7 +20,11 @@ from scripts.files import replacing
 from scripts.report.tables import write_json
 
 __all__ = [
-    "OperatingPoints", "ThresholdsSource", "read_operating_points", "read_thresholds", "write_operating_points",
+    "OperatingPoints",
+    "ThresholdsSource",
+    "read_operating_points",
+    "read_thresholds",
+    "write_operating_points",
     "write_thresholds",
 ]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scripts.evaluation.case import EvaluatedCase
 from scripts.evaluation.scores import Region
 from scripts.metrics.score_counts import (
@@ -26,26 +25,12 @@ from scripts.metrics.thresholds import pooled_best_dice
 from scripts.report.document import Block, Table
 from scripts.report.tables import DASH, format_number
 
-__all__ = [
-    "case_row",
-    "case_slices",
-    "lesion_rows",
-    "operating_point_columns",
-    "size_block",
-    "size_rows",
-    "slice_rows",
-]
+__all__ = ["case_row", "case_slices", "lesion_rows", "operating_point_columns", "size_block", "size_rows", "slice_rows"]
 
 RECONSTRUCTION = "reconstruction"
 
 
-def case_row(
-    case: EvaluatedCase,
-    map_name: str,
-    slices: SliceScores,
-    *,
-    region: Region,
-) -> dict[str, Any]:
+def case_row(case: EvaluatedCase, map_name: str, slices: SliceScores, *, region: Region) -> dict[str, Any]:
     """Compute every metric that needs no common threshold.
 
     Returns:
@@ -122,9 +107,7 @@ def slice_rows(case: EvaluatedCase, map_name: str, slices: SliceScores) -> list[
     ]
 
 
-def _case_counts(
-    case: EvaluatedCase, map_name: str, target: NDArray[np.bool_], region: Region
-) -> ScoreCounts:
+def _case_counts(case: EvaluatedCase, map_name: str, target: NDArray[np.bool_], region: Region) -> ScoreCounts:
     """Count the region's voxels of one case; the zeros outside the brain are counted without being sorted."""
     scores = case.channels[map_name]
     lesions = lesion_counts(scores[target])

@@ -10,7 +10,6 @@ from typing import TypeVar
 import ignite.distributed as idist
 import numpy as np
 from numpy.typing import NDArray
-
 from scripts.evaluation.case import EvaluatedCase
 from scripts.metrics.score_counts import (
     POOLED_MANTISSA_BITS,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from scripts.evaluation.scores import RunScores, healthy_point
 from scripts.metrics.resampling import bootstrap_interval
 from scripts.metrics.score_counts import pooled_voxel_scores

@@ -11,7 +11,6 @@ from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
-
 from scripts.data.folders import check_writable
 from scripts.errors import InputError
 from scripts.evaluation.case import CaseStore, engine_items, read_case
@@ -212,9 +211,7 @@ class AnomalyEvaluationHandler:
                 drawn.append(draw_case(folder, case, rows[0], own, map_maximum=scale, word=word))
         return drawn
 
-    def _write(
-        self, tables: Sequence[Sequence[Mapping[str, Any]]], points: Points, panels: Sequence[Path]
-    ) -> None:
+    def _write(self, tables: Sequence[Sequence[Mapping[str, Any]]], points: Points, panels: Sequence[Path]) -> None:
         """Write and log what was measured."""
         rows, slices, lesions = tables
         summary = summarize(rows, self._run, points, num_bootstrap=self.num_bootstrap)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-
 from scripts.data import CalibrationRole
 from scripts.data.folders import check_writable
 from scripts.errors import InputError

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-
 from scripts.data import load_record
 from scripts.errors import InputError
 from scripts.evaluation.case import engine_items, read_case
@@ -125,10 +124,4 @@ class PopulationHandler:
 
 def _source(name: str, split: str, count: int) -> dict[str, Any]:
     record = load_record(name)
-    return {
-        "name": name,
-        "split": split,
-        "num_subjects": count,
-        "licence": record.licence,
-        "citation": record.citation,
-    }
+    return {"name": name, "split": split, "num_subjects": count, "licence": record.licence, "citation": record.citation}

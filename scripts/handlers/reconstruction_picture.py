@@ -12,7 +12,6 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-
 from scripts.engines import MaskedPatchLoss
 from scripts.errors import InputError
 from scripts.files import replacing

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
-
 from scripts.data.inputs.files import readable_name
 from scripts.errors import InputError
 from scripts.evaluation import OperatingPoints
@@ -262,9 +261,7 @@ class ScanResult:
         paths = {name: result_path(self.output_dir, item, name) for name in self._saved(item)}
         for name, path in paths.items():
             save_volume(path, item[name], name=name)
-        names = write_dicom(
-            self._dicom_files(item), item, parameters=self.parameters, when=DicomOutput.of(self.dicom)
-        )
+        names = write_dicom(self._dicom_files(item), item, parameters=self.parameters, when=DicomOutput.of(self.dicom))
         changes = save_change(self.output_dir, item, change) if change else {}
         write_sidecars(self.output_dir, item, [*paths, *changes])
         return {name: path.name for name, path in paths.items()} | changes | names

@@ -15,7 +15,6 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
-
 from scripts.brain_extraction.extract import volume_ml
 from scripts.errors import InputError
 from scripts.metrics.region_change import ChangeRules, count_changes, region_changes
@@ -162,9 +161,7 @@ def _read(output_dir: str, baseline: Mapping[str, Any]) -> tuple[_Session, dict[
     image, _ = _load(baseline["image"])
     anomaly_map, affine = _load(result_path(output_dir, baseline, "anomaly_map"))
     brain, _ = _load(result_path(output_dir, baseline, "brain_mask"))
-    session = _Session(
-        image=fill_background(image), anomaly_map=anomaly_map, brain_mask=brain > 0, affine=affine
-    )
+    session = _Session(image=fill_background(image), anomaly_map=anomaly_map, brain_mask=brain > 0, affine=affine)
     return session, found
 
 

@@ -19,7 +19,6 @@ from monai.data import set_rnd
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.handlers import EarlyStopHandler
-
 from scripts.data.folders import lock_folder
 from scripts.errors import InputError
 from scripts.files import replacing

@@ -14,7 +14,6 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.networks.schedulers import Scheduler
 from monai.utils import convert_to_dst_type
-
 from scripts.errors import InputError
 from scripts.inferers.population_files import PopulationFiles
 from scripts.inferers.reconstruction import ReconstructionSampler

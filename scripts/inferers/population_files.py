@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialResample
-
 from scripts.errors import InputError
 from scripts.files import file_sha256, replacing
 from scripts.networks import read_checkpoint

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from monai.networks.schedulers import Scheduler
-from tqdm import tqdm
-
 from scripts.errors import InputError
 from scripts.ops import NoiseKind, make_noise
+from tqdm import tqdm
 
 __all__ = ["ReconstructionSampler"]
 

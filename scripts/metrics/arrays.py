@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from scripts.errors import InputError
 
 __all__ = ["checked_mask", "checked_pair", "checked_scores"]

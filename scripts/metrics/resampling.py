@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-
 from scripts.errors import InputError
 
 __all__ = ["Interval", "PermutationResult", "bootstrap_interval", "permutation_test"]

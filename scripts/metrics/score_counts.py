@@ -9,14 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
-
 from scripts.errors import InputError
 from scripts.metrics.arrays import checked_mask, checked_pair, checked_scores
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 __all__ = [
-    "POOLED_MANTISSA_BITS", "ScoreCounts", "SliceScores", "VoxelScores", "compact_counts", "count_around",
-    "counts_from_around", "lesion_counts", "pooled_precision_recall", "pooled_voxel_scores", "slice_scores",
+    "POOLED_MANTISSA_BITS",
+    "ScoreCounts",
+    "SliceScores",
+    "VoxelScores",
+    "compact_counts",
+    "count_around",
+    "counts_from_around",
+    "lesion_counts",
+    "pooled_precision_recall",
+    "pooled_voxel_scores",
+    "slice_scores",
     "voxel_scores",
 ]
 

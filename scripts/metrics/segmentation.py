@@ -11,16 +11,26 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_panoptic_quality
 from numpy.typing import ArrayLike, NDArray
+from scripts.errors import InputError
+from scripts.metrics.arrays import checked_mask, checked_scores
 from skimage.measure import label as connected_components
 from skimage.morphology import area_opening
 
-from scripts.errors import InputError
-from scripts.metrics.arrays import checked_mask, checked_scores
-
 __all__ = [
-    "LesionScores", "Lesions", "PanopticScores", "ReconstructionError", "SegmentationScores", "SizeBin",
-    "find_lesions", "lesion_recall", "lesion_scores", "panoptic_scores", "reconstruction_error",
-    "segmentation_scores", "size_bins", "without_small_peaks",
+    "LesionScores",
+    "Lesions",
+    "PanopticScores",
+    "ReconstructionError",
+    "SegmentationScores",
+    "SizeBin",
+    "find_lesions",
+    "lesion_recall",
+    "lesion_scores",
+    "panoptic_scores",
+    "reconstruction_error",
+    "segmentation_scores",
+    "size_bins",
+    "without_small_peaks",
 ]
 
 
@@ -116,9 +126,7 @@ def find_lesions(target: ArrayLike, *, spacing_mm: Sequence[float]) -> Lesions:
     return Lesions(labels, voxels * math.prod(spacing_mm) / 1000)
 
 
-def without_small_peaks(
-    scores: NDArray[np.floating], *, voxel_ml: float, min_volume_ml: float
-) -> NDArray[np.floating]:
+def without_small_peaks(scores: NDArray[np.floating], *, voxel_ml: float, min_volume_ml: float) -> NDArray[np.floating]:
     """Lower an anomaly map's peaks until, at any threshold, every region that reaches it has a least volume.
 
     Thresholding the result marks just what thresholding the map and leaving out small regions marks, for all thresholds

@@ -8,14 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-
 from scripts.errors import InputError
 from scripts.metrics.arrays import checked_pair, checked_scores
 from scripts.metrics.score_counts import ScoreCounts
 
 __all__ = [
-    "DicePoint", "best_dice", "conformal_p_value", "greedy_dice", "healthy_threshold", "largest_p_value",
-    "pooled_best_dice", "threshold_at_rate", "threshold_at_volume",
+    "DicePoint",
+    "best_dice",
+    "conformal_p_value",
+    "greedy_dice",
+    "healthy_threshold",
+    "largest_p_value",
+    "pooled_best_dice",
+    "threshold_at_rate",
+    "threshold_at_volume",
 ]
 
 

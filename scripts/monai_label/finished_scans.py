@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from scripts.files import file_sha256
 
 __all__ = ["FinishedScans", "checksum", "new_entries"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from monai.transforms import Transform
-
 from scripts.handlers.scan_result import ScanResult
 
 __all__ = ["HostResultd"]

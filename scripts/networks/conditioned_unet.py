@@ -6,10 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 import torch
-from torch import nn
-
 from scripts.errors import InputError
 from scripts.options.fields import NetworkDtype, checked_kind
+from torch import nn
 
 __all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film"]
 
@@ -156,9 +155,7 @@ class ConditionedUNet(nn.Module):
         with self._autocast(image.device):
             return self.encoder(image)
 
-    def forward(
-        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Reconstruct clean slices.
 
         Args:

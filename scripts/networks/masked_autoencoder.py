@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from monai.networks.blocks import Convolution, UpSample
 from monai.networks.nets.resnet import ResNet, ResNetFeatures
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
 from scripts.errors import InputError
 from scripts.ops import gather_visible, hide_masked, patch_grid, resize_patch_mask, scatter_visible
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["Densify", "HierarchicalDecoder", "MaskedAutoencoder", "SparseEncoder"]
 

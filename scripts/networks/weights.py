@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
-
 from scripts.errors import InputError
 from scripts.networks.library import converted
+from torch import nn
 
 __all__ = ["ModalityWeights", "load_encoder", "load_weights", "read_checkpoint"]
 

@@ -8,9 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.metrics import structural_similarity
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.ops import filters
 from scripts.ops.checks import (
@@ -23,10 +20,19 @@ from scripts.ops.checks import (
     check_volumes,
 )
 from scripts.options.choices import Residual
+from skimage.metrics import structural_similarity
+from torch import Tensor
 
 __all__ = [
-    "Residual", "anomaly_map", "median_scale", "min_max_scale", "postprocess", "residual_map", "scan_score",
-    "smooth", "ssim_map",
+    "Residual",
+    "anomaly_map",
+    "median_scale",
+    "min_max_scale",
+    "postprocess",
+    "residual_map",
+    "scan_score",
+    "smooth",
+    "ssim_map",
 ]
 
 _TRUNCATE = 3.5  # standard deviations that scikit-image's Gaussian window reaches; 9 taps for σ = 1

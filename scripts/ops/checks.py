@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 import torch
-from torch import Tensor
-
 from scripts.errors import InputError
+from torch import Tensor
 
 __all__ = [
     "check_choice",

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.ops.checks import check_positive
 from scripts.options.choices import Extent
+from torch import Tensor
 
 __all__ = ["CloudCovariance", "Extent", "factorise_covariance", "pool_slices"]
 

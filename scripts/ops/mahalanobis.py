@@ -6,20 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
-
 from scripts.errors import InputError
-from scripts.ops.checks import (
-    check_choice,
-    check_finite,
-    check_non_negative,
-    check_odd,
-    check_positive,
-    check_volumes,
-)
+from scripts.ops.checks import check_choice, check_finite, check_non_negative, check_odd, check_positive, check_volumes
 from scripts.ops.covariance import CloudCovariance, Extent, factorise_covariance, pool_slices
 from scripts.ops.population import PopulationStatistics
 from scripts.options.choices import Score
+from torch import Tensor
 
 __all__ = ["Score", "mahalanobis_map"]
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice
 from scripts.options.choices import PatchTarget
+from torch import Tensor
 
 __all__ = [
-    "PatchTarget", "gather_visible", "hide_masked", "masked_patch_loss", "patch_grid", "patch_statistics",
-    "reconstruct_slices", "resize_patch_mask", "sample_patch_mask", "scatter_visible",
+    "PatchTarget",
+    "gather_visible",
+    "hide_masked",
+    "masked_patch_loss",
+    "patch_grid",
+    "patch_statistics",
+    "reconstruct_slices",
+    "resize_patch_mask",
+    "sample_patch_mask",
+    "scatter_visible",
 ]
 
 

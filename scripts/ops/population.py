@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_non_negative, check_volumes
 from scripts.options.choices import Spread
+from torch import Tensor
 
 __all__ = ["PopulationFit", "PopulationStatistics", "Spread", "check_components", "fill_from_nearest", "fit_to_brain"]
 
@@ -104,12 +103,7 @@ class PopulationFit:
         self._residuals.append(torch.where(inside, residual.cpu().float(), torch.nan).half())
 
     def finish(
-        self,
-        *,
-        smoothing_sigma: float,
-        num_components: int = 0,
-        component_sigma: float = 1.0,
-        spread: str = Spread.STD,
+        self, *, smoothing_sigma: float, num_components: int = 0, component_sigma: float = 1.0, spread: str = Spread.STD
     ) -> PopulationStatistics:
         """Return the statistics; each subject is first stretched to the extent of the population's brain.
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.ops.checks import check_choice, check_positive
 from scripts.options.choices import NoiseKind
+from torch import Tensor
 
 __all__ = ["NoiseKind", "compiled", "make_noise", "noise_at", "permutation_table", "sample_seed", "simplex_noise"]
 
@@ -49,12 +48,7 @@ def permutation_table(seed: int) -> NDArray[np.int64]:
 
 
 def simplex_noise(
-    shape: tuple[int, int],
-    seed: int,
-    *,
-    octaves: int = 6,
-    persistence: float = 0.8,
-    frequency: float = 64,
+    shape: tuple[int, int], seed: int, *, octaves: int = 6, persistence: float = 0.8, frequency: float = 64
 ) -> NDArray[np.float64]:
     """Make one field of fractal 2D OpenSimplex noise: Σₒ persistenceᵒ · noise(x · 2ᵒ/frequency, y · 2ᵒ/frequency).
 

@@ -26,7 +26,6 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic.fields import FieldInfo
-
 from scripts.errors import FAILED_STATUS, USAGE_STATUS, InputError, ScansFailedError, reason
 from scripts.options.fields import (
     Flag,

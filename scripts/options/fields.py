@@ -21,7 +21,6 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.fields import FieldInfo
-
 from scripts.errors import InputError
 from scripts.options.values import AUTO, flag
 from scripts.options.wording import example, must_be, without_references
@@ -220,12 +219,7 @@ else:
     Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
     Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
     Odd = _kind(
-        int,
-        "an odd whole number from 1 to 31",
-        "3",
-        BeforeValidator(no_bool),
-        Field(ge=1, le=31),
-        AfterValidator(_odd),
+        int, "an odd whole number from 1 to 31", "3", BeforeValidator(no_bool), Field(ge=1, le=31), AfterValidator(_odd)
     )
     OddOrNone = _kind(
         int,
@@ -257,11 +251,7 @@ else:
     Text = _kind(str, "a text of one line", "text", Field(min_length=1, max_length=1000, pattern=r"^[^\x00\r\n]+$"))
     Shard = _kind(str, "i/n, the i-th of n parts, counted from 1", "2/8", BeforeValidator(_shard))
     Names = _kind(
-        list[Text],
-        "a name, or a list of names",
-        "name",
-        BeforeValidator(_listed),
-        Field(min_length=1, max_length=1000),
+        list[Text], "a name, or a list of names", "name", BeforeValidator(_listed), Field(min_length=1, max_length=1000)
     )
     NetworkDtype = Annotated[Literal["bfloat16", "float16"] | None, BeforeValidator(_or_none)]
     AutocastDtype = Annotated[Literal["auto", "bfloat16", "float16"] | None, BeforeValidator(_or_none)]

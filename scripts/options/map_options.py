@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
-
 from scripts.options.choices import Extent, NoiseKind, Polarity, Residual, Score
 from scripts.options.fields import Flag, Number, Odd, OddOrNone, Options, Seed, Whole, none_or, one_or_several, option
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
-
 from scripts.options.choices import Alignment, BrainExtraction, PatchTarget, Region, Spread
 from scripts.options.fields import (
     AutocastDtype,

@@ -14,7 +14,6 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
-
 from scripts.data.inputs.modality import contrast_agent_of
 from scripts.errors import InputError
 from scripts.quality.bounds import BOUNDS, Check, Range, chosen_ranges, judge
@@ -43,7 +42,9 @@ class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not
     The reasons, the case and its notes are kept as `reasons`, `data` and `notes`.
     """
 
-    def __init__(self, reasons: list[str], *, path: Path | None, data: dict[Hashable, Any]) -> None:
+    def __init__(  # noqa: B042 - it does not leave its process
+        self, reasons: list[str], *, path: Path | None, data: dict[Hashable, Any]
+    ) -> None:
         """Compose the message from the reasons."""
         super().__init__(
             f"refused by quality control: {'; '.join(reasons)}",

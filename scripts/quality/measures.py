@@ -7,15 +7,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-
 from scripts.registration.fit import placed_quality
 from scripts.registration.register import MIN_VOXELS, place, prepare_scan
 from scripts.registration.template import load_template, load_tissues
 
 __all__ = [
-    "MIN_VOXELS", "TissueFit", "brain_extents", "brightness_range", "brightness_span", "end_sections",
-    "measure_on_template", "measure_scan", "noise_ratio", "nonuniformity", "saturated_share", "spike_ratio",
-    "tissue_fit", "voxel_edges",
+    "MIN_VOXELS",
+    "TissueFit",
+    "brain_extents",
+    "brightness_range",
+    "brightness_span",
+    "end_sections",
+    "measure_on_template",
+    "measure_scan",
+    "noise_ratio",
+    "nonuniformity",
+    "saturated_share",
+    "spike_ratio",
+    "tissue_fit",
+    "voxel_edges",
 ]
 
 IMMERKAER_GAIN = 6.0  # a mask of 1 −2 1 along two axes makes white noise 6 times as strong

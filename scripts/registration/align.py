@@ -13,7 +13,6 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 from scripts.options.choices import Alignment
 from scripts.registration.fit import (

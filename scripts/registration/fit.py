@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
-
 from scripts.errors import InputError
 from scripts.registration.register import (
     COARSE,
@@ -30,8 +29,19 @@ from scripts.registration.template import TEMPLATE_SPACING_MM, Volume, load_temp
 from scripts.scans.grid import grid_affine
 
 __all__ = [
-    "AS_THE_HEADER_SAYS", "Fit", "Orientation", "Quality", "coarse_template", "describe_turn", "find_orientation",
-    "fit_quality", "fit_to_template", "header_fit", "mean_shift_mm", "placed_quality", "rigid_between",
+    "AS_THE_HEADER_SAYS",
+    "Fit",
+    "Orientation",
+    "Quality",
+    "coarse_template",
+    "describe_turn",
+    "find_orientation",
+    "fit_quality",
+    "fit_to_template",
+    "header_fit",
+    "mean_shift_mm",
+    "placed_quality",
+    "rigid_between",
 ]
 
 AS_THE_HEADER_SAYS = "as the header says"

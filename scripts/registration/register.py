@@ -11,13 +11,24 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
-
 from scripts.errors import InputError
 from scripts.registration.template import Volume
 
 __all__ = [
-    "COARSE", "FINE", "PAIR", "Cut", "Level", "Model", "Placed", "Scan", "blurred", "mutual_information", "place",
-    "prepare_scan", "register", "to_sitk",
+    "COARSE",
+    "FINE",
+    "PAIR",
+    "Cut",
+    "Level",
+    "Model",
+    "Placed",
+    "Scan",
+    "blurred",
+    "mutual_information",
+    "place",
+    "prepare_scan",
+    "register",
+    "to_sitk",
 ]
 
 CUT_SHARE = 0.2
@@ -128,9 +139,7 @@ def prepare_scan(image: NDArray, mask: NDArray, affine: NDArray, *, spacing_mm: 
     factors = np.maximum(1, np.floor(spacing_mm / edges + 0.01)).astype(int)
     to_own = np.diag([*factors.astype(float), 1.0])
     to_own[:3, 3] = (factors - 1) / 2 + [part.start for part in box]
-    small = tuple(
-        Cut(cut.axis, cut.sign, (cut.end - to_own[cut.axis, 3]) / to_own[cut.axis, cut.axis]) for cut in cuts
-    )
+    small = tuple(Cut(cut.axis, cut.sign, (cut.end - to_own[cut.axis, 3]) / to_own[cut.axis, cut.axis]) for cut in cuts)
     return Scan(Volume(_block_means(values, factors), _block_means(brain, factors), affine @ to_own), small)
 
 
@@ -142,9 +151,7 @@ def blurred(volume: Volume, spacing_mm: float) -> Volume:
     return Volume(image, mask, volume.affine)
 
 
-def place(
-    scan: Scan, transform: NDArray, affine: NDArray, shape: Sequence[int], *, inset_mm: float = 0.0
-) -> Placed:
+def place(scan: Scan, transform: NDArray, affine: NDArray, shape: Sequence[int], *, inset_mm: float = 0.0) -> Placed:
     """Resample a scan linearly onto a grid.
 
     Args:

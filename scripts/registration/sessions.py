@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-
 from scripts.errors import InputError
 from scripts.registration.fit import mean_shift_mm, rigid_between
 from scripts.registration.register import Scan, place

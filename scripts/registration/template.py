@@ -18,13 +18,22 @@ from nilearn.datasets import (
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import affine_transform, distance_transform_edt, label
 from scipy.spatial import cKDTree
-
 from scripts.errors import InputError
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine
 
 __all__ = [
-    "OUTSIDE", "TEMPLATE_SIZE", "TEMPLATE_SPACING_MM", "Anatomy", "Tissues", "Volume", "anatomy_at",
-    "load_template", "load_tissues", "mask_dice", "masked_correlation", "place_of_region",
+    "OUTSIDE",
+    "TEMPLATE_SIZE",
+    "TEMPLATE_SPACING_MM",
+    "Anatomy",
+    "Tissues",
+    "Volume",
+    "anatomy_at",
+    "load_template",
+    "load_tissues",
+    "mask_dice",
+    "masked_correlation",
+    "place_of_region",
 ]
 
 TEMPLATE_SIZE = (96, 96, 80)

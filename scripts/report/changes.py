@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
 from scripts.report.display import BACKGROUND, CHANGES, DisplayVolumes, SlicePicture, choose_slices
 from scripts.report.pictures import png_bytes, write_on
 from scripts.report.tables import DASH, write_csv
@@ -134,9 +133,7 @@ def draw_changes(display: DisplayVolumes, *, least: float, num_slices: int = 6) 
             cells[row, column].imshow(picture.layers[name], cmap="gray", vmin=low, vmax=high, aspect=aspect)
             _outline(cells[row, column], picture)
             write_on(cells[row, column], 0.02, 0.96, f"{text} z {picture.height_mm:.0f}" if row else text)
-        cells[2, column].imshow(
-            picture.layers["difference_map"], cmap=_DIFFERENCE, vmin=-top, vmax=top, aspect=aspect
-        )
+        cells[2, column].imshow(picture.layers["difference_map"], cmap=_DIFFERENCE, vmin=-top, vmax=top, aspect=aspect)
         write_on(cells[2, column], 0.02, 0.96, f"difference, ±{top:.2g}", colour="black")
     own = int(np.ceil(display.volumes["image"].shape[0] / _CELL_INCHES))
     return png_bytes(figure, max(_LEAST_DPI, own))

@@ -9,13 +9,25 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scripts.errors import InputError
 from skimage.transform import resize
 
-from scripts.errors import InputError
-
 __all__ = [
-    "BACKGROUND", "BRAIN", "CHANGES", "LABEL", "MAP", "MASKS", "REGION", "TEXT", "DisplayVolumes", "SlicePicture",
-    "choose_slices", "display_nifti", "display_volumes", "radiological_slice", "to_ras",
+    "BACKGROUND",
+    "BRAIN",
+    "CHANGES",
+    "LABEL",
+    "MAP",
+    "MASKS",
+    "REGION",
+    "TEXT",
+    "DisplayVolumes",
+    "SlicePicture",
+    "choose_slices",
+    "display_nifti",
+    "display_volumes",
+    "radiological_slice",
+    "to_ras",
 ]
 
 REGION = "#2ec4f1"  # sky blue: candidate regions and the threshold that makes them; no colour of the map comes near

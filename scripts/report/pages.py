@@ -16,13 +16,21 @@ from urllib.parse import quote, unquote
 import matplotlib.image
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-
 from scripts.report.tables import write_csv, write_text
 from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 
 __all__ = [
-    "NOTICE", "asset", "link_to", "png_uri", "render", "small_png", "write_index_page", "write_preprocessing_page",
-    "write_preprocessing_table", "write_regions", "write_summary",
+    "NOTICE",
+    "asset",
+    "link_to",
+    "png_uri",
+    "render",
+    "small_png",
+    "write_index_page",
+    "write_preprocessing_page",
+    "write_preprocessing_table",
+    "write_regions",
+    "write_summary",
 ]
 
 NOTICE = "Research software; not a medical device. Not for diagnosis."

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import map_coordinates
-
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.report.display import (

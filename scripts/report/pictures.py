@@ -6,7 +6,6 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
 from scripts.report.display import BACKGROUND, TEXT
 
 __all__ = ["png_bytes", "write_on"]

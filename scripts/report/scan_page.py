@@ -17,7 +17,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-
 from scripts.errors import InputError
 from scripts.report.changes import change_words, draw_changes
 from scripts.report.display import (

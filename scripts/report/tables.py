@@ -16,8 +16,20 @@ from scripts.errors import InputError
 from scripts.files import replacing
 
 __all__ = [
-    "DASH", "Cell", "PaperTable", "average_tables", "format_mean", "format_number", "latex_table", "latex_text",
-    "markdown_table", "table_of_summary", "write_csv", "write_json", "write_paper_table", "write_text",
+    "DASH",
+    "Cell",
+    "PaperTable",
+    "average_tables",
+    "format_mean",
+    "format_number",
+    "latex_table",
+    "latex_text",
+    "markdown_table",
+    "table_of_summary",
+    "write_csv",
+    "write_json",
+    "write_paper_table",
+    "write_text",
 ]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -209,10 +221,7 @@ def _latex_cell(text: str, strong: bool) -> str:
 
 
 VALIDATION, POOLED = "dice_at_validation_best_dice", "dice_at_pooled_best_dice"
-_THRESHOLDS = {
-    VALIDATION: "the validation threshold",
-    POOLED: "the pooled best threshold of these very cases",
-}
+_THRESHOLDS = {VALIDATION: "the validation threshold", POOLED: "the pooled best threshold of these very cases"}
 
 
 @dataclass(frozen=True)
@@ -247,9 +256,7 @@ class PaperTable:
         return f"Dice at {threshold}, and AUPRC; mean ± standard deviation over {self.over}, in %."
 
 
-def table_of_summary(
-    data_sets: Mapping[str, Mapping[str, Any]], *, order: Sequence[str] = ()
-) -> PaperTable:
+def table_of_summary(data_sets: Mapping[str, Mapping[str, Any]], *, order: Sequence[str] = ()) -> PaperTable:
     """Take the table out of an evaluation's summary.
 
     The Dice is that at the validation threshold where it is known, else at the pooled best one.
@@ -262,9 +269,7 @@ def table_of_summary(
         The table, without healthy sets; it has no row when there is no other set.
     """
     names = [name for name in (order or data_sets) if name in data_sets]
-    entries = {
-        (name, row): entry for name in names for row, entry in data_sets[name].items() if "pooled" in entry
-    }
+    entries = {(name, row): entry for name in names for row, entry in data_sets[name].items() if "pooled" in entry}
     known = any(VALIDATION in entry["metrics"] for entry in entries.values())
     column = VALIDATION if known else POOLED
     rows: dict[str, dict[tuple[str, str], Cell]] = {}

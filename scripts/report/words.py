@@ -11,7 +11,14 @@ from scripts.report.tables import DASH
 from scripts.results import BUNDLE
 
 __all__ = [
-    "CITATION", "Status", "healthy_rank", "methods_text", "scan_status", "scan_words", "show_number", "show_value",
+    "CITATION",
+    "Status",
+    "healthy_rank",
+    "methods_text",
+    "scan_status",
+    "scan_words",
+    "show_number",
+    "show_value",
 ]
 
 _HIGH_END = (("p95", "95 % at most"), ("max", "highest"))

@@ -19,7 +19,6 @@ from nibabel.fileholders import FileHolder
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
-
 from scripts.errors import InputError
 from scripts.scans.dicom import is_dicom, read_dicom
 

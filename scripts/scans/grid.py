@@ -12,12 +12,17 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
-
 from scripts.errors import InputError
 from scripts.scans.volume import grid_of, source_path
 
 __all__ = [
-    "TEMPLATE_CENTER_MM", "OutputGrid", "grid_affine", "is_same_grid", "on_grid_of", "output_grid", "share_inside",
+    "TEMPLATE_CENTER_MM",
+    "OutputGrid",
+    "grid_affine",
+    "is_same_grid",
+    "on_grid_of",
+    "output_grid",
+    "share_inside",
 ]
 
 TEMPLATE_CENTER_MM = (-1.0, -19.0, 7.0)

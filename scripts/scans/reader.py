@@ -14,7 +14,6 @@ from monai.config import PathLike
 from monai.data import NibabelReader
 from monai.utils import ensure_tuple
 from nibabel.spatialimages import HeaderDataError, SpatialImage
-
 from scripts.errors import InputError
 from scripts.scans.file import read_scan_file
 

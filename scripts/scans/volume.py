@@ -15,15 +15,26 @@ from monai.data import MetaTensor, NibabelWriter
 from monai.transforms import LoadImage
 from numpy.typing import NDArray
 from scipy import ndimage
-
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.scans.reader import ScanReader, unit_mm
 
 __all__ = [
-    "NOTES_KEY", "SAVED_IMAGES", "AtomicNibabelWriter", "add_note", "as_volume", "background_value",
-    "fill_background", "grid_of", "inferer_outputs", "normalized", "original_scan", "read_notes", "save_volume",
-    "scale_exponent", "source_path",
+    "NOTES_KEY",
+    "SAVED_IMAGES",
+    "AtomicNibabelWriter",
+    "add_note",
+    "as_volume",
+    "background_value",
+    "fill_background",
+    "grid_of",
+    "inferer_outputs",
+    "normalized",
+    "original_scan",
+    "read_notes",
+    "save_volume",
+    "scale_exponent",
+    "source_path",
 ]
 
 _TOP = 1024.0  # the brightest tissue comes to lie between half of this and this

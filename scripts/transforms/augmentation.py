@@ -11,12 +11,16 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from numpy.typing import NDArray
 from scipy import ndimage
-
 from scripts.errors import InputError
 
 __all__ = [
-    "RandAnomalyd", "RandBrainEdged", "RandBrainNoised", "RandGhostingd", "RandT2LikeContrastd",
-    "add_ghosts", "draw_anomaly",
+    "RandAnomalyd",
+    "RandBrainEdged",
+    "RandBrainNoised",
+    "RandGhostingd",
+    "RandT2LikeContrastd",
+    "add_ghosts",
+    "draw_anomaly",
 ]
 
 Image = NDArray[np.floating]
@@ -87,9 +91,7 @@ def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.RandomState) -> 
     return (field - field.mean()) / max(float(field.std()), 1e-6)
 
 
-def _ellipse(
-    shape: tuple[int, ...], centre: tuple[int, int], radius: float, rng: np.random.RandomState
-) -> Image:
+def _ellipse(shape: tuple[int, ...], centre: tuple[int, int], radius: float, rng: np.random.RandomState) -> Image:
     """Return the squared normalised distance from the centre of a turned ellipse: 1 on its edge."""
     angle, aspect = rng.uniform(0, np.pi), rng.uniform(0.5, 1.0)
     rows, columns = np.indices(shape, dtype=np.float64)

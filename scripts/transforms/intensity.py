@@ -12,7 +12,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_dst_type
-
 from scripts.errors import InputError
 from scripts.scans.volume import add_note, as_float32, fill_background, normalized, scale_exponent, source_path
 
@@ -68,12 +67,7 @@ class CurvatureFlowDenoised(MapTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        time_step: float = 0.125,
-        iterations: int = 3,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, *, time_step: float = 0.125, iterations: int = 3, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if time_step <= 0:

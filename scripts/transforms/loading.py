@@ -11,7 +11,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import LoadImaged, MapTransform, Transform
 from monai.utils import ensure_tuple
-
 from scripts.errors import InputError
 from scripts.scans.grid import on_grid_of
 from scripts.scans.reader import ScanReader

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai.transforms import Compose
-from tqdm import tqdm
-
 from scripts.scans.volume import add_note, read_notes
+from tqdm import tqdm
 
 __all__ = ["STEP_NAMES", "NamedSteps", "step_name"]
 

@@ -10,7 +10,6 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform
 from monai.utils import ensure_tuple
-
 from scripts.errors import InputError
 from scripts.ops import scan_score
 from scripts.results import check_min_volume, without_small_regions

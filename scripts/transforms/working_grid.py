@@ -14,11 +14,10 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Randomizable, SpatialResample
 from monai.utils import ensure_tuple, ensure_tuple_rep
 from numpy.typing import NDArray
-from torch.nn import functional
-
 from scripts.errors import InputError
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
 from scripts.scans.volume import as_float32, source_path
+from torch.nn import functional
 
 __all__ = ["AverageVoxelsd", "AxialSlicesd", "GridCenter", "RandAxialSliced", "ToWorkingGridd", "brain_slices"]
 

@@ -22,9 +22,7 @@ _RETRIES = 2  # of an item that raised an error; one whose worker died goes to o
 _LOCK = threading.Lock()  # a worker with several threads: engines do one scan at a time
 
 
-def run_on_cluster(
-    work: Callable[[Any], Any], items: Sequence[Any], *, address: str
-) -> Generator[tuple[int, Any]]:
+def run_on_cluster(work: Callable[[Any], Any], items: Sequence[Any], *, address: str) -> Generator[tuple[int, Any]]:
     """Call `work` with each item on the workers of a cluster.
 
     They need this package, and the same folders under the same names; best started with one thread each. An item whose
@@ -44,7 +42,7 @@ def run_on_cluster(
     distributed = _distributed()
     try:
         client = distributed.Client(address, timeout="30s", set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
         what = f"`cluster` must be the address of a Dask scheduler that answers, got {address!r} ({error})"
         raise InputError(what, fix="Start `dask scheduler`, and workers with `dask worker ADDRESS`.") from error
     run = uuid.uuid4().hex[:8]

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from scripts.data.folders import check_writable
 from scripts.errors import ScansFailedError
 from scripts.handlers.derivatives import write_dataset_files
@@ -22,6 +20,7 @@ from scripts.results import relative_link, remove_result, result_path
 from scripts.workflows.cluster import run_on_cluster
 from scripts.workflows.processes import LOST, run_in_processes
 from scripts.workflows.scan_steps import ScanSteps, failed_row
+from tqdm import tqdm
 
 __all__ = ["Cohort", "part_of", "write_bids_description", "write_cohort"]
 
@@ -132,10 +131,7 @@ class Cohort:
         """Return the rows of several scans."""
         rows: dict[int, dict[str, Any]] = {}
         hidden = None if self.progress else True  # None: hidden where there is no terminal
-        with (
-            tqdm(total=len(self.datalist), unit="scan", disable=hidden) as bar,
-            closing(self._each(bar)) as each,
-        ):
+        with tqdm(total=len(self.datalist), unit="scan", disable=hidden) as bar, closing(self._each(bar)) as each:
             for index, row in each:
                 rows[index] = self._lost(self.datalist[index]) if row is None else row
                 bar.update()
@@ -221,11 +217,7 @@ def _log_speed(rows: Sequence[Mapping[str, Any]], device: str) -> None:
     if not device.startswith("cpu") or not total:
         return
     on_gpu = sum(row.get(name, 0.0) for row in timed for name in ("brain extraction", "reconstruction and map"))
-    logger.info(
-        "%.0f of %.0f s went into brain extraction and reconstructions, which a GPU shortens.",
-        on_gpu,
-        total,
-    )
+    logger.info("%.0f of %.0f s went into brain extraction and reconstructions, which a GPU shortens.", on_gpu, total)
 
 
 def _log_table(rows: Sequence[Mapping[str, Any]]) -> None:

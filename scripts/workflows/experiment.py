@@ -14,7 +14,6 @@ from typing import Any
 import ignite.distributed as idist
 from monai.data import DataLoader, Dataset, DistributedSampler
 from monai.engines import SupervisedEvaluator
-
 from scripts.data.experiment_sets import ExperimentSets
 from scripts.errors import InputError
 from scripts.handlers.anomaly_evaluation import AnomalyEvaluationHandler

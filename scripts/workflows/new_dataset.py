@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import Any
 
 import yaml
-
 from scripts.data import find_raw_cases
 from scripts.data.inputs.raw_cases import mask_beside
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split

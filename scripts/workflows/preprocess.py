@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from scripts.data import Role, add_participants
 from scripts.data.folders import check_writable
 from scripts.errors import InputError
@@ -20,6 +18,7 @@ from scripts.report.pages import write_preprocessing_page, write_preprocessing_t
 from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 from scripts.workflows.processes import LOST, run_in_processes
+from tqdm import tqdm
 
 __all__ = ["Preprocess"]
 
@@ -139,9 +138,7 @@ class Preprocess:
             return None
         return record["scans"]
 
-    def _results(
-        self, steps: CaseSteps, cases: Sequence[Mapping[str, Any]]
-    ) -> Iterator[tuple[str, list[Row]]]:
+    def _results(self, steps: CaseSteps, cases: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Row]]]:
         if int(self.num_workers) < 2:
             yield from ((case["case"], steps.run(case)) for case in cases)
             return
@@ -184,6 +181,5 @@ def _lost(case: Mapping[str, Any]) -> list[Row]:
     facts = {name: case[name] for name in ("case", "subject", "session")}
     failed = {"status": "failed", "reasons": [LOST]}
     return [
-        {**facts, "modality": scan["modality"], "input": Path(scan["image"]).name, **failed}
-        for scan in case["scans"]
+        {**facts, "modality": scan["modality"], "input": Path(scan["image"]).name, **failed} for scan in case["scans"]
     ]

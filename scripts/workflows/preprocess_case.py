@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from scripts.errors import InputError, reason
 from scripts.quality import ScanRefused
 from scripts.quality.control import picture_geometry
@@ -221,9 +220,7 @@ class CaseSteps:
                 fix = "Choose another --dataset, or --overwrite true to replace it"
                 raise InputError("the file exists already, and not from this command", path=target, fix=fix)
 
-    def _write(
-        self, data: Mapping[Any, Any], files: CaseFiles, modality: str, shared: dict[str, Any]
-    ) -> list[Path]:
+    def _write(self, data: Mapping[Any, Any], files: CaseFiles, modality: str, shared: dict[str, Any]) -> list[Path]:
         affine = grid_of(data["image"])
         brain = as_volume(data["brain_mask"]) >= 0.5
         if not brain.any():

@@ -13,7 +13,6 @@ from typing import Any
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from monai.utils import set_determinism
-
 from scripts.data.folders import check_writable
 from scripts.errors import InputError, reason
 from scripts.handlers.scan_result import ScanResult, scan_facts
@@ -50,9 +49,7 @@ def write_refusal(output_dir: str, item: Mapping[str, str], refusal: ScanRefused
         checks=(result["quality"] or {}).get("checks", []),
         title=f"{item['case']}: refused",
     )
-    write_scan_page(
-        result_path(output_dir, item, "report", suffix=".html"), result=result, quality_picture=picture
-    )
+    write_scan_page(result_path(output_dir, item, "report", suffix=".html"), result=result, quality_picture=picture)
     write_json(result_path(output_dir, item, "result", suffix=".json"), result)
     return result
 

@@ -99,12 +99,7 @@ def ablation(
         setting.check(parser.get_parsed_content("scheduler"))
     cache = AblationCache(cache_dir or folder / "cache")
     reconstructor = Reconstructor(
-        cache,
-        modality=modality,
-        overlays=overlays,
-        device=device,
-        memory_budget_mb=memory_budget_mb,
-        progress=shown,
+        cache, modality=modality, overlays=overlays, device=device, memory_budget_mb=memory_budget_mb, progress=shown
     )
     reconstructor.plan(settings.settings)
 
@@ -127,7 +122,12 @@ def ablation(
         return [(item["case"], Path(item["image"]).stat().st_size) for item in items]
 
     maker = RowMaker(
-        lesion, normal, load=reconstructor.load, source=reconstructor.source, cache=cache, polarity=polarity,
+        lesion,
+        normal,
+        load=reconstructor.load,
+        source=reconstructor.source,
+        cache=cache,
+        polarity=polarity,
         population=PopulationMaker(reconstructor, cache, subjects=subjects, listed=listed),
     )
     rows = maker.make(settings.settings, progress=shown)

@@ -18,16 +18,7 @@ from scripts.errors import InputError
 from scripts.inferers import Polarity, ReconstructionSampler
 from scripts.options import MapOptions, SamplingOptions
 from scripts.options.choices import Spread
-from scripts.options.fields import (
-    AutocastDtype,
-    Names,
-    Number,
-    PathText,
-    Whole,
-    none_or,
-    option,
-    unknown_option,
-)
+from scripts.options.fields import AutocastDtype, Names, Number, PathText, Whole, none_or, option, unknown_option
 from scripts.paths import bundle_root
 
 __all__ = [
@@ -74,16 +65,10 @@ class MapSettings(MapOptions):
     )
     population_limit: none_or(_Count) = option("the first so many subjects of each set", default=None)  # type: ignore[valid-type]
     population_samples: _Count = option("reconstructions of each of these subjects", default=4)
-    population_smoothing: _Sigma = option(
-        "of the neighbourhood that is pooled", unit="voxels", default=2.0
-    )
+    population_smoothing: _Sigma = option("of the neighbourhood that is pooled", unit="voxels", default=2.0)
     population_spread: Spread = option("of the residual", default=Spread.STD)
-    fitted_components: _Components = option(
-        "principal components to keep", default=32
-    )
-    component_smoothing: _Sigma = option(
-        "before the components are found", unit="voxels", default=1.0
-    )
+    fitted_components: _Components = option("principal components to keep", default=32)
+    component_smoothing: _Sigma = option("before the components are found", unit="voxels", default=1.0)
 
 
 class _Settings(ReconstructionSettings, MapSettings):

@@ -44,9 +44,7 @@ def benchmark_cohort(
             seconds = _analyze(scans, Path(folder) / f"out{workers}", num_samples=num_samples, num_workers=workers)
             rate = 3600 * num_scans / seconds
             first = rows[0]["scans_an_hour"] if rows else rate
-            rows.append(
-                {"num_workers": workers, "seconds": seconds, "scans_an_hour": rate, "growth": rate / first}
-            )
+            rows.append({"num_workers": workers, "seconds": seconds, "scans_an_hour": rate, "growth": rate / first})
     return rows
 
 

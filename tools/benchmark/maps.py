@@ -23,8 +23,16 @@ from scripts.errors import InputError
 from scripts.ops import Extent, Score, mahalanobis_map
 
 __all__ = [
-    "Seconds", "benchmark_dense_inverse", "benchmark_low_rank", "compare_maps", "dense_map", "describe_machine",
-    "limit_threads", "make_cloud", "seconds_of", "summarize",
+    "Seconds",
+    "benchmark_dense_inverse",
+    "benchmark_low_rank",
+    "compare_maps",
+    "dense_map",
+    "describe_machine",
+    "limit_threads",
+    "make_cloud",
+    "seconds_of",
+    "summarize",
 ]
 
 

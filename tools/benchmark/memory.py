@@ -55,14 +55,7 @@ def measure_peak(function: Callable[[], object]) -> dict[str, float]:
     return {"peak_mib": max(after - before, 0) / _MIB, "process_peak_mib": after / _MIB}
 
 
-def peak_memory(
-    part: str,
-    result: PathText,
-    *,
-    num_samples: int = 10,
-    num_slices: int = 50,
-    size: int = 96,
-) -> None:
+def peak_memory(part: str, result: PathText, *, num_samples: int = 10, num_slices: int = 50, size: int = 96) -> None:
     """Measure one part of the map benchmark and write the figures as JSON.
 
     Args:

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 __all__ = [
-    "CONTRASTS", "KINDS", "Kind", "Lesion", "draw_lesion", "misplaced", "noises", "on_grid", "paint", "recoloured",
+    "CONTRASTS",
+    "KINDS",
+    "Kind",
+    "Lesion",
+    "draw_lesion",
+    "misplaced",
+    "noises",
+    "on_grid",
+    "paint",
+    "recoloured",
 ]
 
 # Brightness of fluid, grey and white matter, and the noise's deviation.
@@ -81,10 +90,7 @@ class Kind(StrEnum):
     OEDEMA = "very bright oedema around a core"
 
 
-KINDS = {
-    "t1": (Kind.DARK, Kind.RIM, Kind.BRIGHT),
-    "t2": (Kind.BRIGHT, Kind.CORE, Kind.RIM, Kind.DARK, Kind.OEDEMA),
-}
+KINDS = {"t1": (Kind.DARK, Kind.RIM, Kind.BRIGHT), "t2": (Kind.BRIGHT, Kind.CORE, Kind.RIM, Kind.DARK, Kind.OEDEMA)}
 
 
 @dataclass(frozen=True)

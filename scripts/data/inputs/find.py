@@ -359,12 +359,7 @@ def as_paths(entries: Paths | None) -> list[Path]:
 
 
 def _expand(
-    entry: Path,
-    modality: Modality | None,
-    series: str | int | None,
-    wanted: BidsFilter | None,
-    *,
-    other_sessions: bool,
+    entry: Path, modality: Modality | None, series: str | int | None, wanted: BidsFilter | None, *, other_sessions: bool
 ) -> list[Item]:
     if entry.is_dir() and is_bids(entry):
         return bids_items(entry, modality=modality, wanted=wanted, other_sessions=other_sessions)

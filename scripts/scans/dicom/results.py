@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.scans.dicom.series import load_pydicom, read_dataset

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 
 __all__ = ["DicomSeries", "find_series", "is_dicom", "load_pydicom", "read_dataset", "series_of", "stored_values"]
@@ -171,7 +170,7 @@ def stored_values(dataset: Any, path: Path) -> NDArray:
     try:
         inflated = syntax.is_encapsulated and syntax != _RLE
         values = _through_gdcm(dataset, path) if inflated else dataset.pixel_array
-    except (ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"its voxels cannot be read ({reason})", path=path, fix="Export the series again") from error
     return values.reshape(-1, int(dataset.Rows), int(dataset.Columns))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scripts.errors import InputError
 from scripts.scans.dicom.series import DicomSeries, read_dataset, series_of, stored_values
 

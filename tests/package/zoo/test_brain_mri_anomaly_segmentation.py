@@ -30,7 +30,9 @@ TEST_CASE_TRAIN = [
         "grid_size": [32, 32, 16],
     }
 ]
-TEST_CASE_INFER = [{"bundle_root": BUNDLE_ROOT, "modality": "t1", "num_samples": 2, "brain_extraction": "never", "alignment": "never"}]
+TEST_CASE_INFER = [
+    {"bundle_root": BUNDLE_ROOT, "modality": "t1", "num_samples": 2, "brain_extraction": "never", "alignment": "never"}
+]
 
 
 def test_order(test_name1, test_name2):
@@ -82,7 +84,6 @@ class TestBrainMriAnomalySegmentation(PhantomTestCase):
     def test_infer_config(self, override):
         import numpy as np
         from nibabel import Nifti1Image, load, save
-
         from scripts.data.phantom import phantom_affine, phantom_volume
 
         volume = np.asarray(phantom_volume((96, 96, 80), 3, "t1")[0])

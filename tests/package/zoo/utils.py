@@ -10,12 +10,7 @@ from monai.bundle import ConfigParser
 
 
 def export_config_and_run_mgpu_cmd(
-    config_file: Sequence[str],
-    meta_file: str,
-    override_dict: dict,
-    output_path: str,
-    logging_file: str,
-    ngpu: int,
+    config_file: Sequence[str], meta_file: str, override_dict: dict, output_path: str, logging_file: str, ngpu: int
 ) -> None:
     """Merge the configs and the overrides into one file, and run it in `ngpu` processes with the bundle on the path."""
     content = ConfigParser()
