@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import zipfile
@@ -43,7 +44,15 @@ def test_everything_lies_in_one_folder_and_all_parts_are_there(package: Path) ->
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {BUNDLE_NAME}
     assert [name for name in NEEDED if f"{BUNDLE_NAME}/{name}" not in names] == []
-    assert {name.split("/")[1] for name in names} == {"LICENSE", "configs", "docs", "models", "scripts"}
+    assert {name.split("/")[1] for name in names} == {"LICENSE", "README.md", "configs", "docs", "models", "scripts"}
+
+
+def test_the_folder_is_a_model_page_whose_links_lead_to_files(unzipped: Path) -> None:
+    page = (unzipped / "README.md").read_text(encoding="utf-8")
+    assert page.startswith("---\nlicense: ")
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", page)
+    assert len(links) > 5
+    assert [link for link in links if not (unzipped / link).is_file()] == []
 
 
 def test_no_data_cache_test_or_link_is_inside(package: Path) -> None:
@@ -107,8 +116,8 @@ def test_a_missing_part_is_named(copy: Path, name: str, message: str) -> None:
 
 
 def test_a_path_of_this_machine_is_refused_with_its_place(root: Path, copy: Path, tmp_path: Path) -> None:
-    (copy / "docs" / "README.md").write_text(f"one\nsee {root}/runs/x.png\n")
-    with pytest.raises(InputError, match=r"docs/README\.md: line 2 holds a path of this machine: .*/runs/x\.png"):
+    (copy / "docs" / "python.md").write_text(f"one\nsee {root}/runs/x.png\n")
+    with pytest.raises(InputError, match=r"docs/python\.md: line 2 holds a path of this machine: .*/runs/x\.png"):
         package_bundle(str(tmp_path / "dist"), bundle_dir=str(copy))
     assert not list((tmp_path / "dist").rglob("*"))
 

@@ -68,6 +68,8 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "models": frozenset({".pt", ".ts", ".json", ""}),
     "scripts": frozenset({".py", ".html", ".css", ".js", ".json", ".csv", ".md", ".txt", ""}),  # no suffix: a LICENSE
 }
+CARD = "docs/README.md"  # where the Model Zoo has it; the Hugging Face Hub reads it at the top of the folder
+LINK = re.compile(rb"\]\((?![a-z]+:|#)")  # to a file beside the card
 CACHES = frozenset({"__pycache__"})
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})
 # a project may lie right under one of these, which say nothing about a machine
@@ -100,6 +102,8 @@ def bundle_files(root: str | Path | None = None) -> dict[str, bytes]:
                     fix=f"Remove it or move it elsewhere. Kinds: {', '.join(sorted(s for s in suffixes if s))}",
                 )
             files[inside] = path.read_bytes()
+    if CARD in files:
+        files["README.md"] = LINK.sub(rb"](docs/", files[CARD])
     for name in JSON_CONFIGS:
         files[f"configs/{name}.json"] = config_as_json(folder / "configs" / f"{name}.yaml")
     return dict(sorted(files.items()))
@@ -192,8 +196,9 @@ def package_bundle(
 ) -> None:
     """Pack the bundle into OUTPUT_DIR/brain_mri_anomaly_segmentation_v<version>.zip.
 
-    The archive holds one folder, brain_mri_anomaly_segmentation, with configs, models, docs, scripts and LICENSE. Links
-    are resolved, and inference.yaml and train.yaml stand in it as JSON too. The same files give the same bytes.
+    The archive holds one folder, brain_mri_anomaly_segmentation, with configs, models, docs, scripts, LICENSE and the
+    model card as README.md. Links are resolved, and inference.yaml and train.yaml stand in it as JSON too. The same
+    files give the same bytes.
 
     Args:
         output_dir: where to write the archive.
