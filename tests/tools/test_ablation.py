@@ -14,19 +14,21 @@ import pytest
 import torch
 import yaml
 
+from scripts.data import load_datalists
 from scripts.data.phantom import write_phantom_tree
 from scripts.errors import InputError
 from scripts.inferers import MahalanobisInferer, Polarity, ReconstructionSampler
 from scripts.metrics.score_counts import voxel_scores
 from scripts.metrics.thresholds import best_dice
 from scripts.ops import postprocess
+from scripts.options.command import parse_command
 from tests.tiny import TINY_NETWORK
 from tools.ablation import run as tool
 from tools.ablation import settings as settings_module
-from tools.ablation.cases import AblationCache, AblationCase, load_cases
+from tools.ablation.cases import AblationCase, read_cases
 from tools.ablation.grid import Grid, read_grid
-from tools.ablation.reconstructions import Reconstructor
-from tools.ablation.rows import AblationRow, RowMaker, score_map
+from tools.ablation.reconstructions import Cache, Reconstructor
+from tools.ablation.rows import RowMaker, score_map
 from tools.ablation.settings import POPULATION_KEYS, Setting, bundle_parser
 
 GRID = {
@@ -86,15 +88,16 @@ def grid(paths: dict[str, str]) -> Grid:
 @pytest.fixture(scope="module")
 def case(paths: dict[str, str]) -> AblationCase:
     """The first case of that run."""
-    parser = bundle_parser(paths["overlay"])
-    chosen = {"split": "val", "modality": "t1", "labelled": True, "limit": 1, "progress": False}
-    return load_cases(parser, ["Brats21"], dataset_dir=paths["dataset_dir"], **chosen)[0]
+    return _first_case(paths, "Brats21", labelled=True)
+
+
+def _first_case(paths: dict[str, str], dataset: str, *, labelled: bool) -> AblationCase:
+    items = load_datalists(paths["dataset_dir"], [dataset], "val", modality="t1", fold=0, limit=1)
+    return next(read_cases(bundle_parser(paths["overlay"]), items, labelled=labelled))
 
 
 def _reconstructor(paths: dict[str, str], settings: list[Setting], cache_dir: Path | str) -> Reconstructor:
-    reconstructor = Reconstructor(AblationCache(cache_dir), overlays=[paths["overlay"]], progress=False)
-    reconstructor.plan(settings)
-    return reconstructor
+    return Reconstructor(Cache(cache_dir), settings, overlays=[paths["overlay"]])
 
 
 def _named(grid: Grid, name: str) -> Setting:
@@ -141,16 +144,16 @@ def test_second_run_gives_the_same_table_without_network_or_maps(
     monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it reconstructed slices again"))
     monkeypatch.setattr("tools.ablation.rows.score_map", lambda *_: pytest.fail("it computed a map again"))
     refused = []  # what cannot be computed is tried again
-    find = RowMaker._find_or_compute
+    find = RowMaker.key
 
-    def find_or_note(rows: RowMaker, setting: Setting) -> AblationRow:
+    def find_or_note(rows: RowMaker, setting: Setting) -> str:
         try:
             return find(rows, setting)
         except InputError:
             refused.append(setting.name)
             raise
 
-    monkeypatch.setattr(RowMaker, "_find_or_compute", find_or_note)
+    monkeypatch.setattr(RowMaker, "key", find_or_note)
     tool.ablation(**options, output_dir=str(tmp_path))
     assert (tmp_path / "ablation.csv").read_bytes() == (written / "ablation.csv").read_bytes()
     assert (tmp_path / "cases.csv").read_bytes() == (written / "cases.csv").read_bytes()
@@ -173,38 +176,37 @@ def test_a_row_is_what_the_inferer_gives(
     volume, brain = (tensor.permute(1, 2, 0)[None, None] for tensor in (case.image, case.brain_mask))
     expected = inferer(volume, network, brain)[0, 0].permute(2, 0, 1)
     reconstructor = _reconstructor(paths, grid.settings, paths["cache_dir"])
-    found = score_map(case, reconstructor.load(setting, case), setting, Polarity.DARK)
+    found = score_map(case, reconstructor.samples(setting, case), setting, Polarity.DARK)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # float32; other batches in the convolutions
     row = next(r for r in csv.DictReader((written / "cases.csv").open()) if r["setting"] == name)
     assert float(row["auprc"]) == pytest.approx(voxel_scores(found.numpy(), case.label.numpy()).auprc, abs=1e-9)
     assert float(row["oracle_dice"]) == pytest.approx(best_dice(found.numpy(), case.label.numpy()).dice, abs=1e-9)
 
 
-def test_first_draws_of_more_and_draws_of_a_mixture_are_those_of_their_own_run(
-    written: Path, paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path
+def test_first_samples_of_more_and_samples_of_a_mixture_are_those_of_their_own_run(
+    written: Path, paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    alone = {name: _reconstructor(paths, [_named(grid, name)], tmp_path / name).samples(_named(grid, name), case) for name in ("num_samples=2", "timestep=300")}
+    monkeypatch.setattr(ReconstructionSampler, "__call__", lambda *_: pytest.fail("it reconstructed slices again"))
     shared = _reconstructor(paths, grid.settings, paths["cache_dir"])
-    for name in ("num_samples=2", "timestep=300+500"):
-        alone = _reconstructor(paths, [_named(grid, name)], tmp_path / name)
-        assert alone.make_missing([case]) == _named(grid, name).values["num_samples"]
-        expected, found = (r.load(_named(grid, name), case) for r in (alone, shared))
+    for name, expected in alone.items():
+        found = shared.samples(_named(grid, name), case)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # as above
         assert not torch.equal(found[0], found[1])
-    folders = list((Path(paths["cache_dir"]) / "reconstructions").iterdir())
-    assert len(folders) == 3, "timesteps 450, 500 and 300, from which all rows are made"
+    mixture, *parts = (shared.samples(_named(grid, f"timestep={steps}"), case) for steps in ("300+500", "300", "500"))
+    assert torch.equal(mixture, torch.stack([parts[k % 2][k] for k in range(4)]))
 
 
-def test_a_file_that_was_cut_short_is_made_again(paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_short_is_made_again(paths: dict[str, str], grid: Grid, case: AblationCase, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reconstructor = _reconstructor(paths, [grid.base], tmp_path)
-    reconstructor.make_missing([case])
-    before = reconstructor.load(grid.base, case)
-    (file,) = tmp_path.rglob("*.npy")
+    before = reconstructor.samples(grid.base, case)
+    (file,) = tmp_path.rglob("*.pkl")
     file.write_bytes(file.read_bytes()[:-1000])
-    (file.parent / f".1_{file.name}").write_bytes(b"what a killed run leaves")
-    assert reconstructor.cache.num_draws(reconstructor.source(grid.base), case) == 0
-    assert reconstructor.make_missing([case]) == 4
-    assert torch.equal(reconstructor.load(grid.base, case), before)
-    assert reconstructor.make_missing([case]) == 0
+    assert torch.equal(reconstructor.samples(grid.base, case), before)
+    assert "Exception while loading results" in caplog.text
+    caplog.clear()
+    assert torch.equal(reconstructor.samples(grid.base, case), before)
+    assert not caplog.text, "it is kept again"
 
 
 def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
@@ -217,8 +219,8 @@ def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
         {"checkpoint": str(tmp_path / "other.pt")}, {"autocast_dtype": "bfloat16"},
     ]  # fmt: skip
     reconstructor = _reconstructor(paths, [grid.base], tmp_path)
-    keys = {reconstructor.source(Setting("", {**grid.base.values, **change})) for change in changes}
-    assert len(keys | {reconstructor.source(grid.base)}) == len(changes) + 1
+    sources = [reconstructor.source(Setting("", {**grid.base.values, **change})) for change in ({}, *changes)]
+    assert all(one != other for k, one in enumerate(sources) for other in sources[:k])
     same = Setting("", {**grid.base.values, "num_samples": 9, "score": "whitened", "median_size": 7})
     assert reconstructor.source(same) == reconstructor.source(grid.base)
     brighter = AblationCase("Brats21", case.case, case.image * 1.01, case.brain_mask, case.label, case.voxel_ml)
@@ -226,26 +228,24 @@ def test_reconstructions_belong_to_weights_noise_seed_timestep_and_image(
 
 
 def test_ensemble_is_the_mean_over_its_scales(case: AblationCase, grid: Grid) -> None:
-    draws = torch.rand(4, *case.image.shape, generator=torch.Generator().manual_seed(1)) * case.brain_mask
+    samples = torch.rand(4, *case.image.shape, generator=torch.Generator().manual_seed(1)) * case.brain_mask
     raw = {"median_size": 0, "erosion": 0, "median_scaling": False}
     single = [
-        score_map(case, draws, Setting("", {**grid.base.values, **raw, "ssim_sigma": sigma}), Polarity.DARK)
+        score_map(case, samples, Setting("", {**grid.base.values, **raw, "ssim_sigma": sigma}), Polarity.DARK)
         for sigma in (0.5, 1.0, 2.0)
     ]
     expected = postprocess(torch.stack(single).mean(dim=0), case.brain_mask, median_size=3, erosion=1)
     several = Setting("", {**_named(grid, "ssim_sigma=0.5+1+2").values, "median_scaling": False})
-    found = score_map(case, draws, several, Polarity.DARK)
+    found = score_map(case, samples, several, Polarity.DARK)
     assert torch.allclose(found, expected, atol=1e-6)  # the sum is taken in another order
-    assert not torch.equal(found, score_map(case, draws, grid.base, Polarity.DARK))
+    assert not torch.equal(found, score_map(case, samples, grid.base, Polarity.DARK))
 
 
 def test_healthy_volume_lies_at_or_above_the_threshold(written: Path, paths: dict[str, str], grid: Grid) -> None:
-    parser = bundle_parser(paths["overlay"])
-    chosen = {"split": "val", "modality": "t1", "labelled": False, "limit": 1, "progress": False}
-    healthy = load_cases(parser, ["IXI"], dataset_dir=paths["dataset_dir"], **chosen)[0]
+    healthy = _first_case(paths, "IXI", labelled=False)
     assert healthy.voxel_ml == pytest.approx(0.008)  # 2 mm
-    draws = _reconstructor(paths, grid.settings, paths["cache_dir"]).load(grid.base, healthy)
-    found = score_map(healthy, draws, grid.base, Polarity.DARK).numpy()
+    samples = _reconstructor(paths, grid.settings, paths["cache_dir"]).samples(grid.base, healthy)
+    found = score_map(healthy, samples, grid.base, Polarity.DARK).numpy()
     expected = float((found >= np.float32(_rows(written)["base"]["threshold"])).sum()) * 0.008
     lines = list(csv.DictReader((written / "cases.csv").open()))
     line = next(r for r in lines if r["setting"] == "base" and r["case"] == f"IXI/{healthy.case}")
@@ -262,14 +262,11 @@ def test_a_base_that_cannot_be_computed_ends_the_run(options: dict, tmp_path: Pa
     ("changes", "message"),
     [
         ({"split": "test"}, "`split` must be train or val, got 'test': choices are made on validation cases only"),
-        ({"split": "validation"}, "`split` must be one of train, val, test, got 'validation'"),
         ({"datasets": "IXI"}, "`datasets` must have lesion labels, which IXI lacks. Give healthy sets as --healthy."),
         ({"datasets": ""}, "`datasets` must name at least one lesion set, got none"),
         ({"overlay": "nowhere.yaml"}, "nowhere.yaml: there is no such config file"),
         ({"checkpoint": "nowhere.pt"}, "nowhere.pt: the checkpoint does not exist"),
-        ({"memory_budget_mb": 0}, "`memory_budget_mb` must be a number above 0, got 0"),
         ({"device": "abacus"}, "`device` must be one that this machine has, got 'abacus'"),
-        ({"num_bootstrap": 0}, "`num_bootstrap` must be a whole number of at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused_before_anything_is_written(
@@ -278,6 +275,19 @@ def test_bad_options_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         tool.ablation(**{**options, **changes, "cache_dir": str(tmp_path / "cache")}, output_dir=str(tmp_path / "out"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--split validation", "`split` must be one of train, val, test, got 'validation'"),
+        ("--memory_budget_mb 0", "`memory_budget_mb` must be a number above 0, got '?0"),
+        ("--num_bootstrap 0", "`num_bootstrap` must be a whole number from 1 to 1000000, got '?0"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_the_command(words: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_command(tool.ablation, ["grid.yaml", *words.split()])
 
 
 def test_test_cases_can_be_allowed(options: dict, tmp_path: Path) -> None:

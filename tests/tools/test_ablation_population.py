@@ -16,9 +16,9 @@ from scripts.inferers import Polarity
 from scripts.inferers.population_files import PopulationFile, population_path, save_population
 from scripts.ops import PopulationFit, PopulationStatistics
 from tools.ablation import run as tool
-from tools.ablation.cases import AblationCache, AblationCase
+from tools.ablation.cases import AblationCase
 from tools.ablation.grid import Grid
-from tools.ablation.reconstructions import Reconstructor
+from tools.ablation.reconstructions import Cache, Reconstructor
 from tools.ablation.rows import RowMaker, score_map
 from tools.ablation.settings import Setting
 
@@ -36,20 +36,18 @@ def test_a_population_belongs_to_the_weights_and_is_part_of_a_row(
     save_population(population_path(tmp_path, "t1"), PopulationFile(statistics, torch.eye(4), about))
     (tmp_path / "folder.yaml").write_text(yaml.safe_dump({"model_dir": str(tmp_path)}))
     overlays = [paths["overlay"], str(tmp_path / "folder.yaml")]
-    reconstructor = Reconstructor(AblationCache(paths["cache_dir"]), overlays=overlays, progress=False)
     changes = {"population": True, "population_components": 2}
     with_population, without = (Setting("", {**grid.base.values, **each}) for each in (changes, {}))
-    reconstructor.plan([with_population, without])
+    reconstructor = Reconstructor(Cache(paths["cache_dir"]), [with_population, without], overlays=overlays)
     assert reconstructor.population(without, case) is None
     found = reconstructor.population(with_population, case)
     torch.testing.assert_close(found.std, statistics.std, atol=1e-4, rtol=0)  # half precision
     assert len(found.components) == 2
-    reconstructor.make_missing([case])
-    draws = reconstructor.load(with_population, case)
-    maps = [score_map(case, draws, setting, Polarity.DARK, found) for setting in (with_population, without)]
+    samples = reconstructor.samples(with_population, case)
+    maps = [score_map(case, samples, setting, Polarity.DARK, found) for setting in (with_population, without)]
     assert not torch.allclose(maps[0], maps[1])
-    options = {"load": reconstructor.load, "source": reconstructor.source, "cache": reconstructor.cache, "polarity": Polarity.DARK}
-    makers = [RowMaker([case], [], **options, population=how) for how in (reconstructor.population, lambda *_: None)]
+    hows = (reconstructor.population, lambda *_: None)
+    makers = [RowMaker([case], [], reconstructor, polarity=Polarity.DARK, population=how) for how in hows]
     assert makers[0].key(with_population) != makers[1].key(with_population)
 
 

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from scripts.errors import InputError
 from tools.ablation.settings import SHIPPED, Setting, preset_settings, read_settings
 
-__all__ = ["BASE", "Axis", "Grid", "read_grid", "value_text"]
+__all__ = ["BASE", "Axis", "Grid", "all_numbers", "read_grid", "value_text"]
 
 BASE = "base"
 _PARTS = ("base", "axes", "product", "rows")
@@ -181,7 +181,7 @@ def _add_product(grid: Grid, product: Mapping[str, Any], path: Path) -> None:
     if not lists:
         raise InputError("a product must have a list of values for each of its settings, got none", path=path)
     varied = [key for key, values in lists.items() if len(values) > 1] or list(lists)[-1:]
-    along = max(varied, key=lambda key: (_all_numbers(lists[key]), len(lists[key])))
+    along = max(varied, key=lambda key: (all_numbers(lists[key]), len(lists[key])))
     lines: dict[str, list[tuple[Any, str]]] = {}
     for combination in itertools.product(*lists.values()):
         changes = dict(zip(lists, combination, strict=True))
@@ -193,5 +193,6 @@ def _add_product(grid: Grid, product: Mapping[str, Any], path: Path) -> None:
     grid.add_axis(name, along, lines)
 
 
-def _all_numbers(values: Sequence[Any]) -> bool:
+def all_numbers(values: Sequence[Any]) -> bool:
+    """Return whether all values are numbers."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

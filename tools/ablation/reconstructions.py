@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import joblib
+import numpy as np
 import torch
+from monai.bundle import ConfigParser
 from monai.networks.schedulers import Scheduler
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scripts.errors import InputError
+from scripts.files import file_sha256
 from scripts.inferers import PopulationFiles
 from scripts.inferers.population_files import PopulationFile, read_population, save_population
 from scripts.networks import ModalityWeights
 from scripts.ops import PopulationFit, PopulationStatistics, population
 from scripts.options import usable_device
-from tools.ablation.cases import AblationCache, AblationCase, digest_of
+from tools.ablation.cases import AblationCase, read_cases
 from tools.ablation.settings import FIT_KEYS, POPULATION_KEYS, RECONSTRUCTION_KEYS, Setting, bundle_parser
 
-__all__ = ["PopulationMaker", "Reconstructor"]
+__all__ = ["Cache", "Datalist", "PopulationMaker", "Reconstructor"]
 
 logger = logging.getLogger(__name__)
+Datalist = Callable[[str, int | None], list[dict[str, Any]]]  # the first so many training subjects of a data set
 _NETWORK_KEYS = ("checkpoint", "network_config", "autocast_dtype")
 _NETWORK_PARTS = ("network_def", "scheduler", "num_train_timesteps", "autocast_dtype")  # of the config, as written
+
+
+def _kept(key: Any, make: Callable[[], Any]) -> Any:
+    return make()
+
+
+class Cache:
+    """A folder of what was computed, by joblib: what is damaged is made again.
+
+    Args:
+        folder: made when something is kept.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @cached_property
+    def _kept(self) -> Callable[[Any, Callable[[], Any]], Any]:
+        return joblib.Memory(self.folder, mmap_mode="r", verbose=0).cache(_kept, ignore=["make"])
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what was made for a key of plain values, now or before."""
+        return self._kept(key, make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,44 +66,45 @@ class _Network:
 
 
 class Reconstructor:
-    """Know which stored draws each setting is made of, and make those that are missing.
+    """Reconstruct cases with the settings' networks, and keep the samples.
 
-    A draw depends on network, noise, seed, timestep and its own number alone, so that the first k of K draws serve
-    every smaller k, and a mixture of timesteps takes its draws from those of the single timesteps where other rows have
-    them.
+    A sample depends on network, noise, seed, timestep and its own number alone, so that the first k of K samples serve
+    every smaller k, and a mixture of timesteps takes its samples from those of the single timesteps.
 
     Args:
-        cache: where reconstructions are kept.
+        cache: where they are kept, float32, inside the brain mask only: 11 MB for a brain on the 2 mm grid and K = 10.
+        settings: all that will be asked for, to know how many samples to make at once.
         modality: t1 or t2, for the weights.
         overlays: config files over the bundle's own.
         device: where the network runs.
         memory_budget_mb: for the activations of one forward pass.
-        progress: show a progress bar.
 
     Raises:
-        InputError: if the device or the memory budget cannot be used.
+        InputError: if the device cannot be used, weights are missing or do not fit the network.
     """
 
     def __init__(
         self,
-        cache: AblationCache,
+        cache: Cache,
+        settings: Sequence[Setting],
         *,
         modality: str = "t1",
         overlays: Sequence[str] = (),
         device: str = "cpu",
         memory_budget_mb: float = 512.0,
-        progress: bool = True,
     ) -> None:
-        if isinstance(memory_budget_mb, bool) or not isinstance(memory_budget_mb, int | float) or memory_budget_mb <= 0:
-            raise InputError(f"`memory_budget_mb` must be a number above 0, got {memory_budget_mb!r}")
         self.cache, self.modality, self.overlays = cache, modality, tuple(overlays)
-        self.device, self.memory_budget_mb, self.progress = usable_device(device), memory_budget_mb, progress
+        self.device, self.memory_budget_mb = usable_device(device), memory_budget_mb
         self._networks: dict[str, _Network] = {}
-        self._planned: dict[str, Setting] = {}  # the setting with the most draws of each source
+        self._counts: dict[str, int] = {}  # the most samples that are needed of each source
+        for setting in settings:
+            for step in setting.timesteps:
+                key = joblib.hash(self.source(setting, step))
+                self._counts[key] = max(self._counts.get(key, 0), setting.values["num_samples"])
 
     def _network(self, setting: Setting) -> _Network:
         chosen = {key: setting.values[key] for key in _NETWORK_KEYS}
-        key = digest_of(chosen)
+        key = joblib.hash(chosen)
         if key not in self._networks:
             overlay = [chosen["network_config"]] if chosen["network_config"] else []
             parser = bundle_parser(*self.overlays, *overlay, autocast_dtype=chosen["autocast_dtype"])
@@ -87,13 +116,11 @@ class Reconstructor:
             self._networks[key] = _Network(module, parser.get_parsed_content("scheduler"), about, populations)
         return self._networks[key]
 
-    def _about(self, setting: Setting, timestep: int | list[int]) -> dict[str, Any]:
+    def source(self, setting: Setting, timestep: int | None = None) -> dict[str, Any]:
+        """Return all that a setting's samples depend on, of one of its timesteps or of all."""
         noise = {key: setting.values[key] for key in RECONSTRUCTION_KEYS if key not in (*_NETWORK_KEYS, "num_samples")}
-        return {**self._network(setting).about, **noise, "timestep": timestep}
-
-    def source(self, setting: Setting) -> str:
-        """Return the key of a setting's reconstructions, whatever their number."""
-        return digest_of(self._about(setting, setting.values["timestep"]))
+        used = setting.values["timestep"] if timestep is None else timestep
+        return {**self._network(setting).about, **noise, "timestep": used}
 
     def population(self, setting: Setting, case: AblationCase) -> PopulationStatistics | None:
         """Return the population of a setting's network on the grid of a case, None where the setting has none."""
@@ -108,80 +135,32 @@ class Reconstructor:
             num_components=setting.values["population_components"],
         )
 
-    def _parts(self, setting: Setting) -> list[str] | None:
-        """Return the keys of a mixture's single timesteps, None for a single timestep."""
-        steps = setting.values["timestep"]
-        return [digest_of(self._about(setting, step)) for step in steps] if isinstance(steps, list) else None
-
-    def plan(self, settings: Sequence[Setting]) -> None:
-        """Find out what has to be made for all of the settings; their networks are loaded.
-
-        Raises:
-            InputError: if weights are missing or do not fit the network.
-        """
-        for setting in sorted(settings, key=lambda s: isinstance(s.values["timestep"], list)):
-            if self._is_assembled(setting):
-                continue
-            source = self.source(setting)
-            known = self._planned.get(source)
-            if known is None or known.values["num_samples"] < setting.values["num_samples"]:
-                self._planned[source] = setting
-
-    def _is_assembled(self, setting: Setting) -> bool:
-        """Whether a mixture's draws are all among those of single timesteps that are planned."""
-        parts, needed = self._parts(setting), setting.values["num_samples"]
-        return parts is not None and all(
-            part in self._planned and self._planned[part].values["num_samples"] >= needed for part in parts
-        )
-
-    def make_missing(self, cases: Sequence[AblationCase]) -> int:
-        """Make what is not in the cache, and return how many volumes (case times draw) that were."""
-        missing = [
-            (source, setting, case)
-            for source, setting in self._planned.items()
-            for case in cases
-            if self.cache.num_draws(source, case) < setting.values["num_samples"]
-        ]
-        logger.info(
-            "reconstructions: %d sets of draws, %d cases; %d to make", len(self._planned), len(cases), len(missing)
-        )
-        total = sum(setting.values["num_samples"] * case.slices_with_brain for _, setting, case in missing)
-        with tqdm(total=total, desc="reconstructing slices", unit="slice", disable=not self.progress) as bar:
-            for source, setting, case in missing:
-                about = self._about(setting, setting.values["timestep"])
-                self.cache.save(source, case, self._make(setting, case), about)
-                bar.update(setting.values["num_samples"] * case.slices_with_brain)
-        return sum(setting.values["num_samples"] for _, setting, _ in missing)
-
-    def _make(self, setting: Setting, case: AblationCase) -> torch.Tensor:
-        network = self._network(setting)
-        sampler = setting.sampler(network.scheduler, memory_budget_mb=self.memory_budget_mb, progress=False)
-        volumes = sampler(case.image.to(self.device), network.module, case.brain_mask.to(self.device))
-        return volumes.cpu()
-
-    def reconstruct(self, setting: Setting, case: AblationCase) -> torch.Tensor:
-        """Return the reconstructions [K, S, H, W] of one case, from the cache or made now and kept."""
-        source, num_samples = self.source(setting), setting.values["num_samples"]
-        if self.cache.num_draws(source, case) < num_samples:
-            about = self._about(setting, setting.values["timestep"])
-            self.cache.save(source, case, self._make(setting, case), about)
-        return self.cache.load(source, case, slice(0, num_samples))
-
-    def load(self, setting: Setting, case: AblationCase) -> torch.Tensor:
-        """Return a setting's reconstructions [K, S, H, W] of a case, after `plan` and `make_missing`."""
-        num_samples = setting.values["num_samples"]
-        source, parts = self.source(setting), self._parts(setting)
-        if source in self._planned or parts is None:
-            return self.cache.load(source, case, slice(0, num_samples))
-        count = len(parts)
-        volumes = torch.empty(num_samples, *case.image.shape)
-        for place, part in enumerate(parts[:num_samples]):
-            own = slice(place, num_samples, count)
-            volumes[own] = self.cache.load(part, case, own)
+    def samples(self, setting: Setting, case: AblationCase) -> torch.Tensor:
+        """Return a setting's reconstructions of a case, [K, S, H, W], float32, zero outside the brain mask."""
+        count, steps = setting.values["num_samples"], setting.timesteps
+        volumes = torch.zeros(count, *case.image.shape)
+        for place, step in enumerate(steps[:count]):
+            own = slice(place, count, len(steps))
+            volumes[own][:, case.brain_mask] = torch.from_numpy(np.array(self._stored(setting, step, case)[own]))
         return volumes
 
+    def make_missing(self, setting: Setting, case: AblationCase) -> None:
+        """Make what of a setting's reconstructions of a case is not kept yet."""
+        for step in setting.timesteps:
+            self._stored(setting, step, case)
 
-_CODE = hashlib.sha256(Path(population.__file__).read_bytes()).hexdigest()
+    def _stored(self, setting: Setting, timestep: int, case: AblationCase) -> NDArray[np.float32]:
+        source = self.source(setting, timestep)
+        count = max(self._counts.get(joblib.hash(source), 0), setting.values["num_samples"])
+
+        def make() -> NDArray[np.float32]:
+            network = self._network(setting)
+            single = Setting(setting.name, {**setting.values, "timestep": timestep, "num_samples": count})
+            sampler = single.sampler(network.scheduler, memory_budget_mb=self.memory_budget_mb, progress=False)
+            volumes = sampler(case.image.to(self.device), network.module, case.brain_mask.to(self.device))
+            return volumes.cpu()[:, case.brain_mask].numpy()
+
+        return self.cache.get({**source, "num_samples": count, "case": case.digest}, make)
 
 
 class PopulationMaker:
@@ -191,66 +170,60 @@ class PopulationMaker:
     beside the weights.
 
     Args:
-        reconstructor: of the reconstructions.
-        cache: keeps reconstructions and statistics.
-        subjects: returns the training subjects of a data set, the first so many or all, one after the other.
-        listed: returns what tells whether they are the same as before, without reading them.
+        reconstructor: of the reconstructions; its cache keeps the statistics too.
+        parser: the bundle's config, whose `preprocessing` the training subjects go through.
+        datalist: returns these.
+        progress: show progress bars.
     """
 
     def __init__(
-        self,
-        reconstructor: Reconstructor,
-        cache: AblationCache,
-        *,
-        subjects: Callable[[str, int | None], Iterable[AblationCase]],
-        listed: Callable[[str, int | None], Any],
+        self, reconstructor: Reconstructor, parser: ConfigParser, datalist: Datalist, *, progress: bool = True
     ) -> None:
-        self.reconstructor, self.cache, self.subjects, self.listed = reconstructor, cache, subjects, listed
-        self._known: dict[str, PopulationStatistics] = {}
+        self.reconstructor, self.parser, self.datalist, self.progress = reconstructor, parser, datalist, progress
         self._fit: tuple[str, PopulationFit] | None = None  # the last one, for other settings of the same subjects
+        self._last: tuple[str, PopulationStatistics] | None = None  # for the other cases of a setting
 
     def __call__(self, setting: Setting, case: AblationCase) -> PopulationStatistics | None:
         """Return the statistics of a setting on the grid of a case, None where it uses none."""
         if not setting.values["population"] or not setting.values["population_datasets"]:
             return self.reconstructor.population(setting, case)
-        return self._measured(setting).leading(setting.values["population_components"])
+        if self._last is None or self._last[0] != setting.identity:
+            self._last = (setting.identity, self._measured(setting))
+        return self._last[1]
 
     def _measured(self, setting: Setting) -> PopulationStatistics:
-        names = setting.values["population_datasets"]
+        values = setting.values
         subjects = {
             "source": self.reconstructor.source(setting),
-            "num_samples": setting.values["population_samples"],
-            "subjects": {name: self.listed(name, setting.values["population_limit"]) for name in names},
+            "num_samples": values["population_samples"],
+            "subjects": [(item["case"], Path(item["image"]).stat().st_size) for item in self._items(setting)],
         }
-        options = {key: setting.values[key] for key in FIT_KEYS}
-        key = digest_of({**subjects, "options": options, "code": _CODE})
-        if key not in self._known:
-            path = self.cache.folder / "populations" / f"{key[:32]}.pt"
-            if not path.is_file():
-                self._measure(setting, subjects, path)
-            self._known[key] = read_population(path).statistics  # in half precision, whether measured now or before
-        return self._known[key]
+        options = {key: values[key] for key in FIT_KEYS}
+        key = joblib.hash([subjects, options, file_sha256(Path(population.__file__))])
+        path = self.reconstructor.cache.folder / "populations" / f"{key}.pt"
+        if not path.is_file():
+            statistics = self._collected(setting, joblib.hash(subjects)).finish(
+                smoothing_sigma=values["population_smoothing"],
+                num_components=values["fitted_components"],
+                component_sigma=values["component_smoothing"],
+                spread=values["population_spread"],
+            )
+            about = {key: values[key] for key in POPULATION_KEYS}
+            save_population(path, PopulationFile(statistics, torch.eye(4, dtype=torch.float64), about))
+        # from the file, in half precision, whether measured now or before
+        return read_population(path).statistics.leading(values["population_components"])
 
-    def _measure(self, setting: Setting, subjects: dict[str, Any], path: Path) -> None:
-        values = setting.values
-        statistics = self._collected(setting, subjects).finish(
-            smoothing_sigma=values["population_smoothing"],
-            num_components=values["fitted_components"],
-            component_sigma=values["component_smoothing"],
-            spread=values["population_spread"],
-        )
-        about = {key: values[key] for key in POPULATION_KEYS}
-        save_population(path, PopulationFile(statistics, torch.eye(4, dtype=torch.float64), about))
+    def _items(self, setting: Setting) -> list[dict[str, Any]]:
+        limit = setting.values["population_limit"]
+        return [item for name in setting.values["population_datasets"] for item in self.datalist(name, limit)]
 
-    def _collected(self, setting: Setting, subjects: dict[str, Any]) -> PopulationFit:
-        key = digest_of(subjects)
+    def _collected(self, setting: Setting, key: str) -> PopulationFit:
         if self._fit is None or self._fit[0] != key:
             fit = PopulationFit()
             fewer = Setting(setting.name, {**setting.values, "num_samples": setting.values["population_samples"]})
-            for name in setting.values["population_datasets"]:
-                for case in self.subjects(name, setting.values["population_limit"]):
-                    mean = self.reconstructor.reconstruct(fewer, case).mean(dim=0)
-                    fit.add(case.image - mean, case.brain_mask)
+            bar = tqdm(self._items(setting), desc="measuring a population", unit="subject", disable=not self.progress)
+            for case in read_cases(self.parser, bar, labelled=False):
+                fit.add(case.image - self.reconstructor.samples(fewer, case).mean(dim=0), case.brain_mask)
             logger.info("population of %s: %d subjects", ", ".join(setting.values["population_datasets"]), fit.count)
             self._fit = (key, fit)
         return self._fit[1]

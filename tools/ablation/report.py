@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from scripts.files import replacing
 from scripts.metrics.resampling import bootstrap_interval, permutation_test
 from scripts.report.tables import format_number, markdown_table, write_csv, write_json, write_text
 from tools.ablation.cases import AblationCase
-from tools.ablation.grid import Axis, Grid, value_text
+from tools.ablation.grid import Axis, Grid, all_numbers, value_text
 from tools.ablation.rows import AblationRow
 
 __all__ = ["draw_axes", "markdown_report", "table_rows", "write_report"]
 
-_LOG_FROM = 30  # ratio of the largest value to the smallest at which the axis becomes logarithmic
 _LEAST_DIFFERENCE = 0.005  # the panel of differences shows at least this much, so that rounding looks like nothing
 _DPI = 100
 
@@ -41,34 +36,37 @@ def draw_axes(folder: Path, axes: Sequence[Axis], table: Sequence[Mapping[str, A
         table: one mapping a row, as `table_rows` returns it.
         base: name of the base's row.
     """
-    by_name = {row["setting"]: row for row in table}
+    rows = pd.DataFrame(table).set_index("setting")
+    rows.loc[base, "auprc_difference"] = 0.0  # to itself
     files = []
     for axis in axes:
         path = folder / f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', axis.name)}.png"
-        _draw(path, axis, by_name, base)
+        _draw(path, axis, rows, base)
         files.append(path)
     return files
 
 
-def _draw(path: Path, axis: Axis, rows: Mapping[str, Mapping[str, Any]], base: str) -> None:
-    places, labels, joined, logarithmic = _places([value for line in axis.lines.values() for value, _ in line])
+def _draw(path: Path, axis: Axis, rows: pd.DataFrame, base: str) -> None:
+    values = {value_text(value): value for line in axis.lines.values() for value, _ in line}
+    numbers = all_numbers(list(values.values()))  # numbers come in order, other values as they are given
+    labels = sorted(values, key=lambda text: values[text]) if numbers else list(values)
     figure = Figure(figsize=(7, 7), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
-    width = _step(list(places.values()), logarithmic)
     for index, (label, line) in enumerate(axis.lines.items()):
-        shift = (index - (len(axis.lines) - 1) / 2) * 0.08
-        points = sorted((_shifted(places[value_text(value)], shift, width, logarithmic), name) for value, name in line)
+        shift = (index - (len(axis.lines) - 1) / 2) * 0.08  # so that the bars of several lines do not lie on each other
+        points = sorted((labels.index(value_text(value)) + shift, name) for value, name in line)
+        own = rows.loc[[name for _, name in points]].assign(x=[place for place, _ in points])
         for panel, column in ((upper, "auprc"), (lower, "auprc_difference")):
-            style = {"color": colours[index % len(colours)], "label": label, "linestyle": "-" if joined else "none"}
-            _draw_line(panel, points, rows, column, base, style=style)
+            low, high = (own[column] - own[f"{column}_low"], own[f"{column}_high"] - own[column])
+            bars = [end.fillna(0).clip(lower=0) for end in (low, high)]  # none where an end does not exist
+            style: dict[str, Any] = {"label": label, "color": f"C{index % 10}", "linestyle": "-" if numbers else "none"}
+            panel.errorbar(own["x"], own[column], yerr=bars, marker="o", markersize=4, capsize=3, **style)
+            marked = own[own.index == base]
+            panel.plot(marked["x"], marked[column], "*", color="black", markersize=13, zorder=5)
     lower.axhline(0, color="gray", linewidth=1, linestyle=":")
-    low, high = lower.get_ylim()
-    lower.set_ylim(min(low, -_LEAST_DIFFERENCE), max(high, _LEAST_DIFFERENCE))
-    if logarithmic:
-        lower.set_xscale("log")
-    else:
-        lower.set_xticks(list(places.values()), labels, rotation=30 if max(map(len, labels)) > 8 else 0)
+    bottom, top = lower.get_ylim()
+    lower.set_ylim(min(bottom, -_LEAST_DIFFERENCE), max(top, _LEAST_DIFFERENCE))
+    lower.set_xticks(range(len(labels)), labels, rotation=30 if max(map(len, labels)) > 8 else 0)
     upper.set(ylabel="AUPRC, mean over cases", title=axis.name.replace("_", " ") if len(axis.lines) > 1 else axis.key)
     lower.set(ylabel="AUPRC, difference to base", xlabel=axis.key)
     for panel in (upper, lower):
@@ -77,61 +75,6 @@ def _draw(path: Path, axis: Axis, rows: Mapping[str, Mapping[str, Any]], base: s
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI)
-
-
-def _draw_line(
-    panel: Axes,
-    points: Sequence[tuple[float, str]],
-    rows: Mapping[str, Mapping[str, Any]],
-    column: str,
-    base: str,
-    *,
-    style: Mapping[str, Any],
-) -> None:
-    x = [place for place, _ in points]
-    y = [_value(rows[name], column, name == base) for _, name in points]
-    ends = [[_value(rows[name], f"{column}_{end}", name == base) for _, name in points] for end in ("low", "high")]
-    below = [_distance(value, low) for value, low in zip(y, ends[0], strict=True)]
-    above = [_distance(high, value) for value, high in zip(y, ends[1], strict=True)]
-    panel.errorbar(x, y, yerr=[below, above], marker="o", markersize=4, capsize=3, **style)
-    marked = [(place, value) for (place, name), value in zip(points, y, strict=True) if name == base]
-    panel.plot([m[0] for m in marked], [m[1] for m in marked], "*", color="black", markersize=13, zorder=5)
-
-
-def _value(row: Mapping[str, Any], column: str, is_base: bool) -> float:
-    """Return a number of a row; the base's difference to itself is 0."""
-    return 0.0 if is_base and column.startswith("auprc_difference") else float(row[column])
-
-
-def _distance(high: float, low: float) -> float:
-    """Return the length of a bar, none where an end does not exist."""
-    return 0.0 if math.isnan(high - low) else max(high - low, 0.0)
-
-
-def _places(values: Sequence[Any]) -> tuple[dict[str, float], list[str], bool, bool]:
-    """Return where each value lies along x, the labels, whether points are joined, and whether x is logarithmic.
-
-    Numbers lie where they are, in order; where any value is none, all lie side by side in the order given.
-    """
-    unique = {value_text(value): value for value in values}
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in unique.values())
-    if not numbers:
-        return {text: float(place) for place, text in enumerate(unique)}, list(unique), False, False
-    ordered = dict(sorted(unique.items(), key=lambda item: item[1]))
-    low, high = min(ordered.values()), max(ordered.values())
-    places = {text: float(value) for text, value in ordered.items()}
-    return places, list(ordered), True, low > 0 and high / low >= _LOG_FROM
-
-
-def _step(places: Sequence[float], logarithmic: bool) -> float:
-    """Return the smallest distance of two places, in decades on a logarithmic axis."""
-    ordered = sorted(math.log10(place) if logarithmic else place for place in places)
-    return min((b - a for a, b in itertools.pairwise(ordered)), default=1.0)
-
-
-def _shifted(place: float, shift: float, width: float, logarithmic: bool) -> float:
-    """Move a point by a share of the step, so that the bars of several lines do not lie on each other."""
-    return place * 10 ** (shift * width) if logarithmic else place + shift * width
 
 
 _HEADER = {
@@ -172,64 +115,46 @@ def table_rows(
         why there are no figures (`reason`). 95 % intervals are percentile bootstraps over cases; NaN where there is
         nothing to compute.
     """
-    base = np.asarray(rows[grid.base.name].auprc)
+    base = pd.Series(rows[grid.base.name].auprc, dtype=float)
     table = []
     for setting in grid.settings:
         row = rows[setting.name]
-        own = np.asarray(row.auprc)
+        own, volumes = pd.Series(row.auprc, dtype=float), pd.Series(row.healthy_ml, dtype=float)
         auprc = bootstrap_interval(own, num_rounds=num_bootstrap)
-        compared = _Comparison() if setting is grid.base else _compare(own, base, num_rounds=num_bootstrap)
+        compared = dict.fromkeys(("", "_low", "_high"), math.nan) | {"pvalue": math.nan}
+        if setting is not grid.base:
+            test = permutation_test(own, base, num_rounds=num_bootstrap)
+            interval = bootstrap_interval(own - base, num_rounds=num_bootstrap)
+            compared = {"": test.mean_difference, "_low": interval.low, "_high": interval.high, "pvalue": test.pvalue}
         table.append(
             {
                 "setting": setting.name,
-                "n": int((~np.isnan(own)).sum()),
-                "auprc": _mean(row.auprc),
+                "n": int(own.count()),
+                "auprc": own.mean(),
                 "auprc_low": auprc.low,
                 "auprc_high": auprc.high,
-                "auprc_difference": compared.difference,
-                "auprc_difference_low": compared.low,
-                "auprc_difference_high": compared.high,
-                "pvalue": compared.pvalue,
+                **{f"auprc_difference{end}": compared[end] for end in ("", "_low", "_high")},
+                "pvalue": compared["pvalue"],
                 "pooled_auprc": row.pooled_auprc,
                 "best_dice": row.best_dice,
                 "threshold": row.threshold,
-                "oracle_dice": _mean(row.oracle_dice),
-                "n_healthy": len(row.healthy_ml),
-                "healthy_ml": _mean(row.healthy_ml),
-                "healthy_ml_median": float(np.median(row.healthy_ml)) if row.healthy_ml else math.nan,
-                **_by_set(row.healthy_ml, healthy),
-                "healthy_ml_max": max(row.healthy_ml, default=math.nan),
-                "map_seconds": _mean(row.map_seconds),
+                "oracle_dice": pd.Series(row.oracle_dice, dtype=float).mean(),
+                "n_healthy": len(volumes),
+                "healthy_ml": volumes.mean(),
+                "healthy_ml_median": volumes.median(),
+                **_by_set(volumes, [case.dataset for case in healthy]),
+                "healthy_ml_max": volumes.max(),
+                "map_seconds": pd.Series(row.map_seconds, dtype=float).mean(),
                 "reason": row.reason,
             }
         )
     return table
 
 
-def _by_set(volumes: Sequence[float], healthy: Sequence[AblationCase]) -> dict[str, float]:
+def _by_set(volumes: pd.Series, datasets: Sequence[str]) -> dict[str, float]:
     """Return the mean volume in each healthy data set, where there are several."""
-    names = list(dict.fromkeys(case.dataset for case in healthy))
-    if len(names) < 2:
-        return {}
-    pairs = list(zip(healthy, volumes, strict=True))
-    return {f"{_SET}{name}": _mean([volume for case, volume in pairs if case.dataset == name]) for name in names}
-
-
-class _Comparison(NamedTuple):
-    difference: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    pvalue: float = math.nan
-
-
-def _compare(own: NDArray[np.float64], base: NDArray[np.float64], *, num_rounds: int) -> _Comparison:
-    """Compare two settings case by case; one case has a difference, but neither interval nor p-value."""
-    differences = own - base
-    if int((~np.isnan(differences)).sum()) < 2:
-        return _Comparison(_mean(differences.tolist()))
-    interval = bootstrap_interval(differences, num_rounds=num_rounds)
-    test = permutation_test(own, base, num_rounds=num_rounds)
-    return _Comparison(test.mean_difference, interval.low, interval.high, test.pvalue)
+    means = volumes.groupby(datasets, sort=False).mean() if len(set(datasets)) > 1 else {}
+    return {f"{_SET}{name}": mean for name, mean in means.items()}
 
 
 def markdown_report(grid: Grid, table: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
@@ -283,29 +208,18 @@ def write_report(
         healthy: the healthy cases.
         about: `command`, `grid`, `datasets`, `healthy`, `split`, `modality` and whatever else describes the run.
     """
-    about = {**about, "cases": [_name(case) for case in cases], "healthy_cases": [_name(case) for case in healthy]}
-    names = [setting.name for setting in grid.settings]
-    by_case = [line for name in names for line in _case_lines(name, rows[name], cases, healthy)]
-    parameters = {setting.name: _shown(setting.values) for setting in grid.settings}
-    full = [{**line, "parameters": parameters[line["setting"]]} for line in table]
-    flat = [
-        {**line, **{key: value_text(value) for key, value in parameters[line["setting"]].items()}} for line in table
-    ]
+    about = {**about, "cases": [case.name for case in cases], "healthy_cases": [case.name for case in healthy]}
+    lines = {setting.name: setting.values.items() for setting in grid.settings}
+    # a report shows no path of the machine
+    shown = {name: {k: value_text(v) if isinstance(v, str) else v for k, v in items} for name, items in lines.items()}
+    flat = [{**line, **{key: value_text(value) for key, value in shown[line["setting"]].items()}} for line in table]
     text = markdown_report(grid, table, about)
     write_csv(folder / "ablation.csv", flat)
-    write_csv(folder / "cases.csv", by_case)
+    write_csv(folder / "cases.csv", [line for name in lines for line in _case_lines(name, rows[name], cases, healthy)])
+    full = [{**line, "parameters": shown[line["setting"]]} for line in table]
     write_json(folder / "ablation.json", {**about, "base": grid.base.name, "rows": full})
     write_text(folder / "ablation.md", text)
     return text
-
-
-def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings for a report, which shows no path of the machine."""
-    return {key: value_text(value) if isinstance(value, str) else value for key, value in values.items()}
-
-
-def _name(case: AblationCase) -> str:
-    return f"{case.dataset}/{case.case}"
 
 
 def _case_lines(
@@ -313,17 +227,11 @@ def _case_lines(
 ) -> list[dict[str, Any]]:
     lesion = zip(cases, row.auprc, row.oracle_dice, row.map_seconds, strict=True)
     lines: list[dict[str, Any]] = [
-        {"setting": setting, "case": _name(case), "auprc": auprc, "oracle_dice": dice, "map_seconds": seconds}
+        {"setting": setting, "case": case.name, "auprc": auprc, "oracle_dice": dice, "map_seconds": seconds}
         for case, auprc, dice, seconds in lesion
     ]
     volumes = zip(healthy, row.healthy_ml, strict=True)
-    return lines + [{"setting": setting, "case": _name(case), "healthy_ml": volume} for case, volume in volumes]
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean without NaN, NaN of nothing."""
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
+    return lines + [{"setting": setting, "case": case.name, "healthy_ml": volume} for case, volume in volumes]
 
 
 def _cell(name: str, row: Mapping[str, Any], *, bold: bool) -> str:

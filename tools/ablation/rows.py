@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -25,13 +25,13 @@ from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts, pool
 from scripts.metrics.thresholds import pooled_best_dice
 from scripts.ops import PopulationStatistics
 from tools.ablation import cases
-from tools.ablation.cases import AblationCache, AblationCase, digest_of
+from tools.ablation.cases import AblationCase
+from tools.ablation.reconstructions import Reconstructor
 from tools.ablation.settings import MAP_KEYS, Setting
 
 __all__ = ["AblationRow", "RowMaker", "score_map"]
 
 logger = logging.getLogger(__name__)
-Load = Callable[[Setting, AblationCase], torch.Tensor]
 Population = Callable[[Setting, AblationCase], PopulationStatistics | None]
 
 
@@ -76,55 +76,38 @@ class AblationRow:
 
     auprc: list[float]
     oracle_dice: list[float]
-    pooled_auprc: float
-    best_dice: float
-    threshold: float
+    pooled_auprc: float = math.nan
+    best_dice: float = math.nan
+    threshold: float = math.nan
     healthy_ml: list[float] = field(default_factory=list)
     map_seconds: list[float] = field(default_factory=list)
     reason: str = ""
-
-    @classmethod
-    def read(cls, content: Mapping[str, Any]) -> AblationRow | None:
-        """Return the row that was written as a mapping, None where it is not complete."""
-        if set(content) != {part.name for part in dataclasses.fields(cls)}:
-            return None
-        return cls(**{name: _with_nan(value) for name, value in content.items()})
-
-    @classmethod
-    def without_figures(cls, reason: str, *, num_cases: int, num_healthy: int) -> AblationRow:
-        """Return the row of a setting that cannot be computed, NaN throughout."""
-        cases, healthy = [math.nan] * num_cases, [math.nan] * num_healthy
-        return cls(cases, cases, math.nan, math.nan, math.nan, healthy_ml=healthy, map_seconds=cases, reason=reason)
 
 
 class RowMaker:
     """Compute rows over lesion cases and healthy cases, and keep the finished ones.
 
+    A row is used again while settings, weights, cases and the code of the maps and metrics are the same.
+
     Args:
         cases: with lesion labels.
         healthy: without.
-        load: returns the reconstructions of a case with a setting.
-        source: returns the key of a setting's reconstructions.
-        population: returns the statistics of healthy subjects of a setting's network for a case, if any.
-        cache: keeps finished rows; a row is used again while settings, weights, cases and the code of the maps and
-            metrics are the same.
+        reconstructor: of the reconstructions; its cache keeps the rows too.
         polarity: of the lesions, for the map `intensity`.
+        population: returns the statistics of healthy subjects of a setting's network for a case, if any.
     """
 
     def __init__(
         self,
         cases: Sequence[AblationCase],
         healthy: Sequence[AblationCase],
+        reconstructor: Reconstructor,
         *,
-        load: Load,
-        source: Callable[[Setting], str],
-        cache: AblationCache,
         polarity: Polarity,
-        population: Population = lambda setting, case: None,
+        population: Population,
     ) -> None:
         self.cases, self.healthy = list(cases), list(healthy)
-        self.load, self.source, self.cache, self.polarity = load, source, cache, polarity
-        self.population = population
+        self.reconstructor, self.polarity, self.population = reconstructor, polarity, population
         self._code = _code_digest()
 
     def make(self, settings: Sequence[Setting], *, progress: bool = True) -> dict[str, AblationRow]:
@@ -137,49 +120,39 @@ class RowMaker:
             InputError: if the base cannot be computed.
         """
         rows: dict[str, AblationRow] = {}
-        bar = tqdm(settings, desc="computing maps", unit="setting", disable=not progress)
-        for setting in bar:
-            bar.set_postfix_str(setting.name, refresh=False)
-            rows[setting.name] = self._try(setting, needed=not rows)
+        for setting in tqdm(settings, desc="computing maps", unit="setting", disable=not progress):
+            try:
+                rows[setting.name] = self.reconstructor.cache.get(self.key(setting), partial(self._compute, setting))
+            except InputError as error:
+                if not rows:
+                    raise
+                logger.warning("%s cannot be computed: %s", setting.name, error)
+                none, healthy = ([math.nan] * len(part) for part in (self.cases, self.healthy))
+                row = AblationRow(none, none, healthy_ml=healthy, map_seconds=none, reason=str(error))
+                rows[setting.name] = row
         return rows
-
-    def _try(self, setting: Setting, *, needed: bool) -> AblationRow:
-        try:
-            return self._find_or_compute(setting)
-        except InputError as error:
-            if needed:
-                raise
-            logger.warning("%s cannot be computed: %s", setting.name, error)
-            return AblationRow.without_figures(str(error), num_cases=len(self.cases), num_healthy=len(self.healthy))
-
-    def _find_or_compute(self, setting: Setting) -> AblationRow:
-        key = self.key(setting)
-        stored = self.cache.load_row(key)
-        row = None if stored is None else AblationRow.read(stored)
-        if row is None:
-            row = self._compute(setting)
-            self.cache.save_row(key, dataclasses.asdict(row))
-        return row
 
     def key(self, setting: Setting) -> str:
         """Return the key of a row: equal for what must give equal figures."""
-        return digest_of(
+        population = self.population(setting, self.cases[0])
+        parts = () if population is None else (population.mean, population.std, population.components)
+        return joblib.hash(
             {
-                "reconstructions": self.source(setting),
+                "reconstructions": self.reconstructor.source(setting),
                 **{name: setting.values[name] for name in ("num_samples", *MAP_KEYS)},
-                "polarity": self.polarity,
+                "polarity": str(self.polarity),
                 "cases": [(case.digest, case.label_digest) for case in self.cases],
                 "healthy": [case.digest for case in self.healthy],
-                "population": _digest(self.population(setting, self.cases[0])),
+                "statistics": [part.numpy() for part in parts],
                 "code": self._code,
             }
         )
 
     def _map(self, setting: Setting, case: AblationCase) -> tuple[np.ndarray, float]:
         """Return the map and the seconds that it took."""
-        reconstructions = self.load(setting, case)
+        reconstructions, population = self.reconstructor.samples(setting, case), self.population(setting, case)
         start = time.perf_counter()
-        found = score_map(case, reconstructions, setting, self.polarity, self.population(setting, case))
+        found = score_map(case, reconstructions, setting, self.polarity, population)
         return found.numpy(), time.perf_counter() - start
 
     def _compute(self, setting: Setting) -> AblationRow:
@@ -224,18 +197,3 @@ def _code_digest() -> str:
     own = [Path(__file__), Path(cases.__file__)]
     files = [*own, *(path for package in packages for path in sorted(package.glob("*.py")))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _digest(population: PopulationStatistics | None) -> str | None:
-    """Return the SHA-256 of the statistics."""
-    if population is None:
-        return None
-    parts = (population.mean, population.std, population.components)
-    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
-
-
-def _with_nan(value: Any) -> Any:
-    """Turn the nulls of a JSON file back into NaN."""
-    if isinstance(value, list):
-        return [_with_nan(part) for part in value]
-    return math.nan if value is None else value

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from scripts.errors import InputError
-from scripts.options import flag
 from scripts.options.command import run_command
 from scripts.options.fields import Device, PathText
 from scripts.results import portable_command, versions
@@ -31,7 +29,7 @@ def ablation(
     cache_dir: PathText | None = None,
     datasets: str | Sequence[str] = "SyntheticStroke",
     healthy: str | Sequence[str] | None = None,
-    split: str = "val",
+    split: Literal["train", "val", "test"] = "val",
     allow_test: bool = False,
     fold: Annotated[int, Field(ge=0, le=999)] = 0,
     modality: Literal["t1", "t2"] = "t1",
@@ -40,7 +38,7 @@ def ablation(
     limit: Annotated[int, Field(ge=1)] | None = None,
     device: Device = "cpu",
     memory_budget_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 512.0,
-    num_bootstrap: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000,
+    num_bootstrap: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000,
     progress: bool = True,
 ) -> None:
     """Run the settings of a YAML grid over validation cases; a table, the figures of each case and plots.
@@ -78,60 +76,45 @@ def ablation(
     from scripts.data import Split, data_dir, load_datalists
     from scripts.data.folders import check_writable
     from scripts.inferers import Polarity
-    from tools.ablation.cases import AblationCache, check_split, load_cases, read_cases
+    from tools.ablation.cases import check_labels, check_split, read_cases
     from tools.ablation.grid import read_grid
-    from tools.ablation.reconstructions import PopulationMaker, Reconstructor
+    from tools.ablation.reconstructions import Cache, PopulationMaker, Reconstructor
     from tools.ablation.report import draw_axes, table_rows, write_report
     from tools.ablation.rows import RowMaker
     from tools.ablation.settings import bundle_parser
 
-    check_split(split, allow_test=flag(allow_test))
-    if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, int) or num_bootstrap < 1:
-        raise InputError(f"`num_bootstrap` must be a whole number of at least 1, got {num_bootstrap!r}")
-    polarity, shown, overlays = Polarity.of(modality), flag(progress), _names(overlay)
+    check_split(split, allow_test=allow_test)
+    overlays, data = _names(overlay), str(dataset_dir or data_dir())
     folder = Path(output_dir or f"runs/ablation_{Path(grid).stem}")
     check_writable(folder)
-    data = str(dataset_dir or data_dir())
-
     parser = bundle_parser(*overlays, modality=modality)
-    settings = read_grid(grid, parser, checkpoint=checkpoint)
-    for setting in settings.settings:
-        setting.check(parser.get_parsed_content("scheduler"))
-    cache = AblationCache(cache_dir or folder / "cache")
+    grid_rows = read_grid(grid, parser, checkpoint=checkpoint)
+    for setting in grid_rows.settings:
+        setting.sampler(parser.get_parsed_content("scheduler"))  # to see that it can be used
     reconstructor = Reconstructor(
-        cache, modality=modality, overlays=overlays, device=device, memory_budget_mb=memory_budget_mb, progress=shown
+        Cache(cache_dir or folder / "cache"), grid_rows.settings, modality=modality, overlays=overlays, device=device,
+        memory_budget_mb=memory_budget_mb,
+    )  # fmt: skip
+
+    def listed(names: list[str], part: str, count: int | None) -> list[dict[str, Any]]:
+        return load_datalists(data, names, part, modality=modality, fold=fold, limit=count) if names else []
+
+    def read(items: list[dict[str, Any]], *, labelled: bool) -> list[AblationCase]:
+        bar = tqdm(items, desc="loading cases", unit="case", disable=not progress)
+        return list(read_cases(parser, bar, labelled=labelled))
+
+    items = listed(_names(datasets), split, limit)
+    check_labels(items)
+    lesion, normal = read(items, labelled=True), read(listed(_names(healthy), split, limit), labelled=False)
+    pairs = [(setting, case) for setting in grid_rows.settings for case in (*lesion, *normal)]
+    for setting, case in tqdm(pairs, desc="reconstructing", unit="case and setting", disable=not progress):
+        reconstructor.make_missing(setting, case)
+    population = PopulationMaker(
+        reconstructor, parser, lambda name, count: listed([name], Split.TRAIN, count), progress=progress
     )
-    reconstructor.plan(settings.settings)
-
-    def cases_of(names: list[str], *, labelled: bool) -> list[AblationCase]:
-        chosen: dict[str, Any] = {"split": split, "modality": modality, "fold": fold, "limit": limit}
-        return load_cases(parser, names, dataset_dir=data, labelled=labelled, progress=shown, **chosen)
-
-    lesion, normal = cases_of(_names(datasets), labelled=True), cases_of(_names(healthy), labelled=False)
-    if not lesion:
-        raise InputError("`datasets` must name at least one lesion set, got none")
-    reconstructor.make_missing([*lesion, *normal])
-
-    def subjects(name: str, count: int | None) -> Iterator[AblationCase]:
-        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
-        bar = tqdm(items, desc=f"population of {name}", unit="subject", disable=not shown)
-        return read_cases(parser, bar, labelled=False)
-
-    def listed(name: str, count: int | None) -> list[tuple[str, int]]:
-        items = load_datalists(data, [name], Split.TRAIN, modality=modality, fold=fold, limit=count)
-        return [(item["case"], Path(item["image"]).stat().st_size) for item in items]
-
-    maker = RowMaker(
-        lesion,
-        normal,
-        load=reconstructor.load,
-        source=reconstructor.source,
-        cache=cache,
-        polarity=polarity,
-        population=PopulationMaker(reconstructor, cache, subjects=subjects, listed=listed),
-    )
-    rows = maker.make(settings.settings, progress=shown)
-    table = table_rows(settings, rows, num_bootstrap=num_bootstrap, healthy=normal)
+    maker = RowMaker(lesion, normal, reconstructor, polarity=Polarity.of(modality), population=population)
+    rows = maker.make(grid_rows.settings, progress=progress)
+    table = table_rows(grid_rows, rows, num_bootstrap=num_bootstrap, healthy=normal)
     about = {
         "command": _command(options),
         "grid": Path(grid).stem,
@@ -142,8 +125,8 @@ def ablation(
         "bootstrap_rounds": num_bootstrap,
         "versions": versions(),
     }
-    text = write_report(folder, settings, rows, table, cases=lesion, healthy=normal, about=about)
-    draw_axes(folder / "figures", settings.axes, table, base=settings.base.name)
+    text = write_report(folder, grid_rows, rows, table, cases=lesion, healthy=normal, about=about)
+    draw_axes(folder / "figures", grid_rows.axes, table, base=grid_rows.base.name)
     logger.info("%s\nwritten to %s", text, folder.absolute())
 
 

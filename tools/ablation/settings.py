@@ -22,24 +22,15 @@ from scripts.options.fields import AutocastDtype, Names, Number, PathText, Whole
 from scripts.paths import bundle_root
 
 __all__ = [
-    "MAP_KEYS",
-    "MAP_NAMES",
-    "RECONSTRUCTION_KEYS",
-    "SETTING_KEYS",
-    "SHIPPED",
-    "Setting",
-    "bundle_parser",
-    "preset_names",
-    "preset_settings",
-    "read_settings",
+    "MAP_KEYS", "RECONSTRUCTION_KEYS", "SETTING_KEYS", "SHIPPED", "Setting", "bundle_parser", "preset_names",
+    "preset_settings", "read_settings",
 ]
 
-MAP_NAMES = ("anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity")
+_MAPS = Literal["anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity"]
 FIT_KEYS = ("population_smoothing", "population_spread", "fitted_components", "component_smoothing")
 POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
-
-
+_ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
 _Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 _Sigma = Annotated[Number, Field(ge=0, le=20)]
 _Components = Annotated[Whole, Field(ge=0, le=1000)]
@@ -49,9 +40,7 @@ class ReconstructionSettings(SamplingOptions):
     """What an ablation varies of the reconstructions, beside their options."""
 
     checkpoint: none_or(PathText) = option("weights; none takes the bundle's for the modality", default=None)  # type: ignore[valid-type]
-    network_config: none_or(PathText) = option(  # type: ignore[valid-type]
-        "an overlay of inference.yaml that describes the network", default=None
-    )
+    network_config: none_or(PathText) = option("an overlay of inference.yaml that describes the network", default=None)  # type: ignore[valid-type]
     autocast_dtype: AutocastDtype = option("of the network", default=None)
     noise_options: dict[str, Any] = option("octaves, persistence and frequency of the simplex noise", default={})
 
@@ -59,7 +48,7 @@ class ReconstructionSettings(SamplingOptions):
 class MapSettings(MapOptions):
     """What an ablation varies of the maps, beside their options."""
 
-    map: Literal[MAP_NAMES] = option("anomaly_map or a baseline", default="anomaly_map")  # type: ignore[valid-type]
+    map: _MAPS = option("anomaly_map or a baseline", default="anomaly_map")
     population_datasets: none_or(Names) = option(  # type: ignore[valid-type]
         "sets whose training split a population is measured on; none takes the file beside the weights", default=None
     )
@@ -98,25 +87,27 @@ class Setting:
         """The values as text: equal for two settings that are the same."""
         return json.dumps(dict(self.values), sort_keys=True)
 
+    @property
+    def timesteps(self) -> list[int]:
+        """The diffusion steps that the samples take turns in."""
+        steps = self.values["timestep"]
+        return list(steps) if isinstance(steps, list) else [steps]
+
     def map_options(self, *, polarity: Polarity) -> MapOptions:
         """Return the options of the maps."""
         return MapOptions(**{key: self.values[key] for key in MAP_KEYS if key not in _NOT_OPTIONS}, polarity=polarity)
 
     def sampler(self, scheduler: Scheduler, **options: Any) -> ReconstructionSampler:
-        """Return the sampler of the reconstructions; `options` are more fields of it."""
+        """Return the sampler of the reconstructions; `options` are more fields of it.
+
+        Raises:
+            InputError: if a value is out of the scheduler's range.
+        """
         known = {field.name for field in dataclasses.fields(ReconstructionSampler)}
         fields = {key: self.values[key] for key in RECONSTRUCTION_KEYS if key in known}
-        return ReconstructionSampler(scheduler=scheduler, **(fields | options))
-
-    def check(self, scheduler: Scheduler) -> None:
-        """Raise `InputError` if a value is out of its range."""
-        if self.values["map"] not in MAP_NAMES:
-            named = f"`map` must be one of {list(MAP_NAMES)}, got {self.values['map']!r}"
-            raise InputError(f"setting {self.name!r}: {named}")
         try:
-            self.sampler(scheduler)
-            self.map_options(polarity=Polarity.DARK)
-        except ValueError as error:
+            return ReconstructionSampler(scheduler=scheduler, **(fields | options))
+        except InputError as error:
             raise InputError(f"setting {self.name!r}: {error}") from None
 
 
@@ -130,25 +121,24 @@ def bundle_parser(*overlays: str, **values: Any) -> ConfigParser:
     Raises:
         InputError: if an overlay does not exist.
     """
-    folder = Path(bundle_root()) / "configs"
     for path in overlays:
         if not Path(path).is_file():
             raise InputError("there is no such config file", path=path, fix="Paths start at the current folder.")
     parser = ConfigParser()
-    parser.read_config([str(folder / "inference.yaml"), str(folder / "evaluate.yaml"), *overlays])
+    parser.read_config([str(_folder() / "inference.yaml"), str(_folder() / "evaluate.yaml"), *overlays])
     parser.update({"progress": False, **values})
     return parser
 
 
 def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) -> dict[str, Any]:
-    """Check names and types of some settings, and return them in their own types.
+    """Check names, types and ranges of some settings, and return them in their own types.
 
     Args:
         given: values by name.
         where: the file that they come from, for the message.
 
     Raises:
-        InputError: if a name is not one of `SETTING_KEYS` or a value has another type.
+        InputError: if a name is not one of `SETTING_KEYS`, or a value has another type or is out of range.
     """
     for name in given:
         if name not in SETTING_KEYS:
@@ -158,9 +148,6 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
     return found | {name: found[name][0] for name in alone}
 
 
-_ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
-
-
 def _plain(value: Any) -> Any:
     """Return a value as JSON holds it."""
     return str(value) if isinstance(value, StrEnum) else value
@@ -168,16 +155,6 @@ def _plain(value: Any) -> Any:
 
 SHIPPED = "shipped"
 _PREFIX = "preset_"
-_OWN = {  # the settings that only an ablation has
-    "map": "anomaly_map",
-    "network_config": None,
-    "population_datasets": None,
-    "population_samples": 4,
-    "population_smoothing": 2.0,
-    "population_spread": "std",
-    "fitted_components": 32,
-    "component_smoothing": 1.0,
-}
 
 
 def _folder() -> Path:
@@ -204,17 +181,12 @@ def preset_settings(name: str, parser: ConfigParser) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise InputError(f"`preset` must be one of {', '.join(preset_names())}, got {name!r}")
-    shipped = {key: parser.get_parsed_content(key) for key in ("checkpoint", "autocast_dtype")}
+    fields = _Settings.model_fields
+    values = {key: fields[key].get_default(call_default_factory=True) for key in SETTING_KEYS}
+    values |= {key: parser.get_parsed_content(key) for key in ("checkpoint", "autocast_dtype")}
     for block in ("sampling", "map"):
-        shipped |= dict(parser.get_parsed_content(block))
-    values = _defaults() | {key: _plain(value) for key, value in shipped.items() if key in SETTING_KEYS}
+        values |= {key: value for key, value in dict(parser.get_parsed_content(block)).items() if key in SETTING_KEYS}
     if name != SHIPPED:
         path = _folder() / f"{_PREFIX}{name}.yaml"
         values |= read_settings(ConfigParser.load_config_file(str(path)), where=path)
     return read_settings(values)
-
-
-def _defaults() -> dict[str, Any]:
-    """Return the defaults of the reconstructions and of the maps."""
-    fields = _Settings.model_fields
-    return {name: _plain(fields[name].get_default(call_default_factory=True)) for name in SETTING_KEYS}
