@@ -12,29 +12,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.paths import project_root
+from tools.benchmark.measure import Measure
 
 __all__ = ["benchmark_cohort"]
 
 
 def benchmark_cohort(
     case: dict[str, str], *, num_scans: int, num_samples: int, num_workers: Sequence[int] = (1, 2)
-) -> list[dict[str, float]]:
+) -> list[Measure]:
     """Analyse copies of a scan in fresh processes with one thread each, as `scripts.cli.analyze` does.
 
     Args:
         case: path of the `image`; its `brain_mask` is not used.
         num_scans: copies.
         num_samples: K.
-        num_workers: numbers of processes to compare.
+        num_workers: numbers of processes to compare, 1 first.
 
     Returns:
-        For each number `num_workers`, `seconds` (start of the program and tables included), `scans_an_hour`, and
-        `growth`: scans an hour over those with the first number.
+        For each number scans an hour, start of the program and tables included, and that over the first number's.
 
     Raises:
         RuntimeError: if the command fails, with the end of what it said.
     """
-    rows: list[dict[str, float]] = []
+    measures: list[Measure] = []
     with tempfile.TemporaryDirectory() as folder:
         scans = Path(folder) / "scans"
         scans.mkdir()
@@ -42,10 +42,11 @@ def benchmark_cohort(
             shutil.copy(case["image"], scans / f"scan{number}_t1.nii.gz")
         for workers in num_workers:
             seconds = _analyze(scans, Path(folder) / f"out{workers}", num_samples=num_samples, num_workers=workers)
-            rate = 3600 * num_scans / seconds
-            first = rows[0]["scans_an_hour"] if rows else rate
-            rows.append({"num_workers": workers, "seconds": seconds, "scans_an_hour": rate, "growth": rate / first})
-    return rows
+            rate, name = 3600 * num_scans / seconds, f"many scans, {workers} process(es)"
+            first = measures[0].median if measures else rate
+            measures.append(Measure(name, "scans an hour", [rate]))
+            measures.append(Measure(f"{name} over one", "times", [rate / first]))
+    return measures
 
 
 def _analyze(scans: Path, output_dir: Path, *, num_samples: int, num_workers: int) -> float:

@@ -5,102 +5,18 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scripts.errors import InputError
 from scripts.ops import Extent, Score, mahalanobis_map
+from tools.benchmark.measure import RATIO, Measure, Seconds, seconds_of
 
-__all__ = [
-    "Seconds",
-    "benchmark_dense_inverse",
-    "benchmark_low_rank",
-    "compare_maps",
-    "dense_map",
-    "describe_machine",
-    "limit_threads",
-    "make_cloud",
-    "seconds_of",
-    "summarize",
-]
+__all__ = ["benchmark_dense_inverse", "benchmark_low_rank", "compare_maps", "dense_map", "make_cloud"]
 
-
-class Seconds(NamedTuple):
-    """Duration of one call.
-
-    Attributes:
-        wall: by the clock.
-        cpu: spent by all threads of this process. With one thread, what the clock would show on an idle machine.
-    """
-
-    wall: float
-    cpu: float
-
-
-def seconds_of(function: Callable[[], object]) -> Seconds:
-    """Call a function once and return how long it took."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    function()
-    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def summarize(values: Sequence[float]) -> dict[str, float | int]:
-    """Return median, minimum and maximum of repeated measurements, and how many there were.
-
-    Raises:
-        InputError: if there is none.
-    """
-    if not values:
-        raise InputError("`values` must hold at least one measurement, got none")
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "repeats": len(values)}
-
-
-@contextmanager
-def limit_threads(threads: int | None) -> Iterator[int]:
-    """Let torch use `threads` threads inside the block (as it finds them if None), and give the number in use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if threads is None else threads)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
-
-
-def describe_machine() -> dict[str, object]:
-    """Return what a timing depends on: processor, cores, load of the last minute, threads, versions."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "load_average_1min": load,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "blas": "MKL" if torch.backends.mkl.is_available() else "not MKL",
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _cpu_name() -> str:
-    """Return the processor's name from the kernel, which tells more than `platform` on Linux."""
-    table = Path("/proc/cpuinfo")
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
+logger = logging.getLogger(__name__)
 
 
 def make_cloud(num_samples: int, num_slices: int, size: int, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,8 +41,8 @@ def make_cloud(num_samples: int, num_slices: int, size: int, *, seed: int = 0) -
 
     image = (0.5 + 0.15 * smooth_fields(num_slices)).clamp_(0, 1)
     reconstructions = torch.empty(num_samples, *image.shape)
-    for draw in reconstructions:  # one draw at a time: no second tensor of this size
-        draw.copy_(image + 0.05 * smooth_fields(num_slices)).clamp_(0, 1)
+    for one in reconstructions:  # one at a time: no second tensor of this size
+        one.copy_(image + 0.05 * smooth_fields(num_slices)).clamp_(0, 1)
     image += 0.02 * torch.randn(image.shape, generator=generator)
     axis = torch.arange(size) - (size - 1) / 2
     disc = axis[:, None].square() + axis[None, :].square() <= 0.61 * size**2 / math.pi
@@ -161,7 +77,7 @@ def dense_map(image: Tensor, reconstructions: Tensor, brain_mask: Tensor, *, reg
     return result
 
 
-def compare_maps(first: Tensor, second: Tensor) -> dict[str, float | int]:
+def compare_maps(first: Tensor, second: Tensor) -> tuple[float, int]:
     """Compare two maps that may hold NaN (the negative terms of the `reference` score).
 
     Args:
@@ -169,30 +85,20 @@ def compare_maps(first: Tensor, second: Tensor) -> dict[str, float | int]:
         second: the same shape.
 
     Returns:
-        `max_abs` difference where both are numbers, `max_relative` that over the largest value of `second`,
-        `nan_in_one` voxels that are NaN in just one of them, `nan_in_both`.
+        The largest difference where both are numbers, over the largest value of `second`, and the number of voxels that
+        are NaN in just one of them.
     """
-    nan_first, nan_second = first.isnan(), second.isnan()
-    both = ~(nan_first | nan_second)
-    largest = float((first[both].double() - second[both].double()).abs().max())
-    return {
-        "max_abs": largest,
-        "max_relative": largest / float(second[both].abs().max()),
-        "nan_in_one": int((nan_first ^ nan_second).sum()),
-        "nan_in_both": int((nan_first & nan_second).sum()),
-    }
+    both = ~(first.isnan() | second.isnan())
+    largest = (first[both].double() - second[both].double()).abs().max() / second[both].abs().max()
+    return float(largest), int((first.isnan() ^ second.isnan()).sum())
 
 
-logger = logging.getLogger(__name__)
-
-
-def benchmark_low_rank(
-    image: Tensor, reconstructions: Tensor, brain_mask: Tensor, *, repeats: int
-) -> list[dict[str, object]]:
+def benchmark_low_rank(image: Tensor, reconstructions: Tensor, brain_mask: Tensor, *, repeats: int) -> list[Measure]:
     """Time the map with every score and extent, each call next to a copy of the reconstructions.
 
     A round times every combination once, so that a change of the machine's load meets them all. The copy goes into
-    memory that is already there (the fastest there is), and the ratio is taken within each pair.
+    memory that is already there (the fastest there is), and the ratio is taken within each pair, in CPU time: other
+    work on the machine makes the map, which takes longer, more often wait than the copy.
 
     Args:
         image: `[S, H, W]`.
@@ -201,43 +107,30 @@ def benchmark_low_rank(
         repeats: timed rounds, after one to warm up.
 
     Returns:
-        One row a combination: `score`, `extent`, and summaries `seconds`, `copy_seconds` and `times_copy`
-        by the clock, and the same in CPU time with `cpu_` before the name: other work on the machine makes the map,
-        which takes longer, more often wait than the copy, and so spoils the ratio by the clock.
+        For each combination the ratio, and the map's seconds.
     """
-    rows: list[dict[str, object]] = []
     target = torch.empty_like(reconstructions)
-    copy = partial(target.copy_, reconstructions)
-    combinations = list(itertools.product(Score, Extent))
-    calls = [
-        partial(mahalanobis_map, image, reconstructions, brain_mask, score=score, extent=extent)
-        for score, extent in combinations
-    ]
-    timings: list[list[tuple[Seconds, Seconds]]] = [[] for _ in calls]
+    cloud = (image, reconstructions, brain_mask)
+    calls = {
+        f"map {score} {extent}": partial(mahalanobis_map, *cloud, score=score, extent=extent)
+        for score, extent in itertools.product(Score, Extent)
+    }
+    timings: dict[str, list[tuple[Seconds, Seconds]]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
-        for call, times in zip(calls, timings, strict=True):
-            pair = seconds_of(copy), seconds_of(call)
-            if turn:
-                times.append(pair)
-    for (score, extent), times in zip(combinations, timings, strict=True):
-        rows.append(
-            {
-                "score": score.value,
-                "extent": extent.value,
-                "seconds": summarize([own.wall for _, own in times]),
-                "copy_seconds": summarize([copied.wall for copied, _ in times]),
-                "times_copy": summarize([own.wall / copied.wall for copied, own in times]),
-                "cpu_seconds": summarize([own.cpu for _, own in times]),
-                "cpu_copy_seconds": summarize([copied.cpu for copied, _ in times]),
-                "cpu_times_copy": summarize([own.cpu / copied.cpu for copied, own in times]),
-            }
-        )
-    return rows
+        for name, call in calls.items():
+            pair = seconds_of(partial(target.copy_, reconstructions)), seconds_of(call)
+            timings[name] += [pair] if turn else []
+    measures = []
+    for name, times in timings.items():
+        ratios = [own.cpu / copied.cpu for copied, own in times]
+        measures.append(Measure(f"{name}, CPU time over a copy's", RATIO, ratios))
+        measures.append(Measure(name, "CPU s", [own.cpu for _, own in times]))
+    return measures
 
 
 def benchmark_dense_inverse(
     image: Tensor, reconstructions: Tensor, brain_mask: Tensor, *, dense_slices: int, repeats: int
-) -> dict[str, object]:
+) -> list[Measure]:
     """Time the dense inverse and the low-rank map on the same slices, and compare what they give.
 
     The dense map is timed once (it takes seconds a slice), after a small inverse to warm up. The low-rank map is timed
@@ -251,10 +144,7 @@ def benchmark_dense_inverse(
         repeats: timed calls of the low-rank map, after one to warm up.
 
     Returns:
-        `slices`, `pixels_per_slice`, `dense_seconds_per_slice` and `dense_cpu_seconds_per_slice`, summaries
-        `low_rank_seconds_same_slices` and `low_rank_seconds_volume`, the ratios `speedup_same_slices` and
-        `speedup_per_slice` (whole volume), both by the clock, and
-        `difference` of the two maps, in float32 and in float64 (see `compare_maps`).
+        Seconds a slice by the clock, how many times faster the low-rank map is, and how the maps differ.
     """
     start = (len(image) - dense_slices) // 2
     part = slice(start, start + dense_slices)
@@ -263,26 +153,25 @@ def benchmark_dense_inverse(
     torch.linalg.inv(torch.eye(64))
     dense_results: list[Tensor] = []
     logger.info("dense inverse of %d slice(s) ...", dense_slices)
-    dense_seconds = seconds_of(lambda: dense_results.append(dense_map(*arguments)))
-    same = _repeat(arguments, repeats)
-    volume = _repeat((image, reconstructions, brain_mask), repeats)
-    dense_each = dense_seconds.wall / dense_slices
-    return {
-        "slices": dense_slices,
-        "pixels_per_slice": float(arguments[2].flatten(1).sum(dim=1).float().mean()),
-        "dense_seconds_per_slice": dense_each,
-        "dense_cpu_seconds_per_slice": dense_seconds.cpu / dense_slices,
-        "low_rank_seconds_same_slices": same,
-        "low_rank_seconds_volume": volume,
-        "speedup_same_slices": dense_seconds.wall / same["median"],
-        "speedup_per_slice": dense_each / (volume["median"] / len(image)),
-        "difference": {
-            "float32": compare_maps(mahalanobis_map(*arguments), dense_results[0]),
-            "float64": compare_maps(mahalanobis_map(*double), dense_map(*double)),
-        },
-    }
+    dense = seconds_of(lambda: dense_results.append(dense_map(*arguments))).wall / dense_slices
+    same = Measure("low-rank map, a slice, the same slices", "s", _repeat(arguments, repeats))
+    volume = Measure("low-rank map, a slice of the volume", "s", _repeat((image, reconstructions, brain_mask), repeats))
+    measures = [
+        Measure("dense inverse, a slice", "s", [dense]),
+        same,
+        volume,
+        Measure("dense inverse over low-rank map, same slices", "times", [dense / same.median]),
+        Measure("dense inverse over low-rank map, a slice of the volume", "times", [dense / volume.median]),
+    ]
+    pairs = {"float32": dense_results[0], "float64": dense_map(*double)}
+    for (kind, other), given in zip(pairs.items(), (arguments, double), strict=True):
+        difference, alone = compare_maps(mahalanobis_map(*given), other)
+        measures.append(Measure(f"largest difference of the two maps, {kind}", "of the maximum", [difference]))
+        measures.append(Measure(f"NaN in one of the two maps alone, {kind}", "voxels", [alone]))
+    return measures
 
 
-def _repeat(arguments: tuple[Tensor, Tensor, Tensor], repeats: int) -> dict[str, float | int]:
+def _repeat(arguments: tuple[Tensor, Tensor, Tensor], repeats: int) -> list[float]:
+    """Return the seconds a slice of each call, after one to warm up."""
     call = partial(mahalanobis_map, *arguments)
-    return summarize([seconds_of(call).wall for _ in range(repeats + 1)][1:])
+    return [seconds_of(call).wall / len(arguments[0]) for _ in range(repeats + 1)][1:]

@@ -30,33 +30,31 @@ MEMORY_METHOD = (
     "libraries are loaded and warmed up and the input exists."
 )
 _PARTS = ("copy", "dense", *(score.value for score in Score))
-_MIB = 2**20
 
 
-def _return_free_heap() -> None:
-    """Give what earlier work freed back to the system: taken from there, the call's memory would not be seen."""
+def measure_peak(function: Callable[[], object]) -> float:
+    """Call a function once and return how far this process's resident memory rose above where it stood, MiB."""
+    gc.collect()  # or garbage of earlier work, collected during the call, would make room for what the call takes
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:
-        trim(0)
-
-
-def measure_peak(function: Callable[[], object]) -> dict[str, float]:
-    """Call a function once and return how far this process's resident memory rose above where it stood, in MiB.
-
-    Returns:
-        `peak_mib` above the start, and `process_peak_mib`, the whole process at that moment.
-    """
-    gc.collect()  # or garbage of earlier work, collected during the call, would make room for what the call takes
-    _return_free_heap()
-    _reset_peak()
-    before = _resident_bytes()
+        trim(0)  # what earlier work freed goes back to the system: taken from there, the call's memory is not seen
+    switch = Path("/proc/self/clear_refs")
+    if switch.exists():
+        switch.write_text("5", encoding="ascii")  # the peak starts at the present size
+    before = _resident_bytes("VmRSS")
     function()
-    after = _peak_bytes()
-    return {"peak_mib": max(after - before, 0) / _MIB, "process_peak_mib": after / _MIB}
+    return max(_resident_bytes("VmHWM") - before, 0) / 2**20
 
 
-def peak_memory(part: str, result: PathText, *, num_samples: int = 10, num_slices: int = 50, size: int = 96) -> None:
-    """Measure one part of the map benchmark and write the figures as JSON.
+def peak_memory(
+    part: str,
+    result: PathText,
+    *,
+    num_samples: int = 10,
+    num_slices: int = 50,
+    size: int = 96,
+) -> None:
+    """Measure one part of the map benchmark and write the MiB as JSON.
 
     Args:
         part: `copy` (of the reconstructions), `dense` (the paper's inverse, one slice), or the score of a low-rank map
@@ -73,12 +71,11 @@ def peak_memory(part: str, result: PathText, *, num_samples: int = 10, num_slice
         raise InputError(f"`part` must be one of {', '.join(_PARTS)}, got {part!r}")
     _run_part(part, *make_cloud(3, 2, 8))  # loads the linear algebra and starts its threads
     cloud = make_cloud(num_samples, 1 if part == "dense" else num_slices, size)
-    figures = measure_peak(lambda: _run_part(part, *cloud))
-    Path(result).write_text(json.dumps(figures), encoding="utf-8")
+    Path(result).write_text(json.dumps(measure_peak(lambda: _run_part(part, *cloud))), encoding="utf-8")
 
 
-def measure_memory(module: str, *arguments: str) -> dict[str, float]:
-    """Run a module of this package in a process of its own, with as many threads as here, and return its figures.
+def measure_memory(module: str, *arguments: str) -> float:
+    """Run a module of this package in a process of its own, with as many threads as here, and return its MiB.
 
     Args:
         module: to be run with `python -m`; must take `--result FILE` and write JSON there.
@@ -96,8 +93,7 @@ def measure_memory(module: str, *arguments: str) -> dict[str, float]:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode or not result.is_file():
             raise RuntimeError(f"`{module}` ended with status {done.returncode}: {done.stderr[-2000:]}")
-        figures: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-        return figures
+        return float(json.loads(result.read_text(encoding="utf-8")))
 
 
 def _run_part(part: str, image: torch.Tensor, reconstructions: torch.Tensor, brain_mask: torch.Tensor) -> torch.Tensor:
@@ -108,29 +104,16 @@ def _run_part(part: str, image: torch.Tensor, reconstructions: torch.Tensor, bra
     return mahalanobis_map(image, reconstructions, brain_mask, score=part)
 
 
-def _reset_peak() -> None:
-    """Lower the kernel's high-water mark to the present size, where the kernel offers that."""
-    switch = Path("/proc/self/clear_refs")
-    if switch.exists():
-        switch.write_text("5", encoding="ascii")
+def _resident_bytes(name: str) -> int:
+    """Return `VmRSS`, the present size of this process, or `VmHWM`, its peak; elsewhere than on Linux always the peak.
 
-
-def _resident_bytes() -> int:
-    return _status("VmRSS") or _peak_bytes()
-
-
-def _peak_bytes() -> int:
-    # On Linux ru_maxrss starts at the size of the process that started this one; VmHWM does not.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _status(name: str) -> int | None:
-    """Return a figure of /proc/self/status in bytes, or None where there is no such file or line."""
+    On Linux ru_maxrss starts at the size of the process that started this one; VmHWM does not.
+    """
     table = Path("/proc/self/status")
-    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
-    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return int(found[0]) * 1024 if found else None
+    for line in table.read_text(encoding="utf-8").splitlines() if table.is_file() else []:
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:

@@ -11,14 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from scripts.inferers import MahalanobisInferer
 from scripts.networks import ConditionedUNet, load_weights
 from scripts.paths import bundle_root
-from tools.benchmark.maps import seconds_of, summarize
+from tools.benchmark.measure import Measure, seconds_of
 
 __all__ = ["benchmark_network"]
 
 _EDGE = 2048  # of the matrices
 
 
-def benchmark_network(*, size: int, repeats: int, num_slices: int = 32) -> dict[str, object]:
+def benchmark_network(*, size: int, repeats: int, num_slices: int = 32) -> list[Measure]:
     """Time the shipped network on slices, in batches as inference makes them, and a matrix product of its type.
 
     Args:
@@ -27,8 +27,8 @@ def benchmark_network(*, size: int, repeats: int, num_slices: int = 32) -> dict[
         num_slices: slices a round.
 
     Returns:
-        `dtype`, `batch_size`, `gflop_a_slice` (a multiplication and an addition are two), summaries `slice_seconds` and
-        `product_gflops` (a second), and `share_of_product`: what the network reaches over what the product reaches.
+        Seconds a slice, its arithmetic (a multiplication and an addition are two), the product's speed, and what the
+        network reaches over what the product reaches, best of each.
     """
     parser = ConfigParser()
     parser.read_config(str(Path(bundle_root()) / "configs" / "inference.yaml"))
@@ -56,11 +56,10 @@ def benchmark_network(*, size: int, repeats: int, num_slices: int = 32) -> dict[
             own.append(seconds_of(forward).wall / num_slices)
             product.append(2 * _EDGE**3 / seconds_of(lambda: first @ first).wall / 1e9)
     flop = counter.get_total_flops() / num_slices / 1e9
-    return {
-        "dtype": str(dtype).removeprefix("torch."),
-        "batch_size": batch,
-        "gflop_a_slice": flop,
-        "slice_seconds": summarize(own),
-        "product_gflops": summarize(product),
-        "share_of_product": flop / min(own) / max(product),
-    }
+    kind = str(dtype).removeprefix("torch.")
+    return [
+        Measure(f"network, a slice, {kind}", "s", own),
+        Measure("network, arithmetic of a slice", "GFLOP", [flop]),
+        Measure(f"matrix product, {kind}", "GFLOP/s", product),
+        Measure("network, its FLOP/s over a matrix product's", "share", [flop / min(own) / max(product)]),
+    ]

@@ -10,7 +10,7 @@ import pstats
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -27,7 +27,7 @@ from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.paths import bundle_root
 from scripts.scans.volume import save_volume
-from tools.benchmark.maps import seconds_of, summarize
+from tools.benchmark.measure import Measure, seconds_of
 from tools.benchmark.memory import measure_peak
 
 __all__ = ["VolumePipeline", "benchmark_volume", "template_case", "volume_memory"]
@@ -56,9 +56,8 @@ def template_case(folder: Path) -> dict[str, str]:
 class VolumePipeline:
     """The bundle's own way from a scan to its files, as `configs/inference.yaml` describes it, part by part.
 
-    The network gets the weights of `models/model.pt` where there are any; they do not change its speed. The scan is a
-    brain on the template: extraction, alignment and quality control are left out, and the pictures, the page and the
-    JSON file of the inference workflow too.
+    The scan is a brain on the template: extraction, alignment and quality control are left out, and the pictures, the
+    page and the JSON file of the inference workflow too.
 
     Args:
         num_samples: K.
@@ -71,7 +70,6 @@ class VolumePipeline:
     num_slices: int
     size: int
     output_dir: str
-    weights: str = field(init=False, default="random")
 
     def __post_init__(self) -> None:
         """Build everything from the config."""
@@ -95,9 +93,7 @@ class VolumePipeline:
         self.inferer: MahalanobisInferer = parser.get_parsed_content("inferer")
         self.postprocessing: Compose = parser.get_parsed_content("postprocessing")
         self.network: ConditionedUNet = parser.get_parsed_content("network_def").eval()
-        if (root / "models" / "model.pt").is_file():
-            load_weights(self.network, root / "models" / "model.pt")
-            self.weights = "models/model.pt"
+        load_weights(self.network, root / "models" / "model.pt")
 
     def infer(self, data: dict) -> torch.Tensor:
         """Return the maps [C, H, W, D] of preprocessed data."""
@@ -131,7 +127,7 @@ class VolumePipeline:
         return seconds | {"back_to_scan_and_write": end - inferred, "end_to_end": end - start}
 
 
-def benchmark_volume(case: dict[str, str], pipeline: VolumePipeline, *, repeats: int) -> dict[str, object]:
+def benchmark_volume(case: dict[str, str], pipeline: VolumePipeline, *, repeats: int) -> list[Measure]:
     """Time the way from a scan's file to its anomaly map, by part.
 
     Args:
@@ -140,7 +136,7 @@ def benchmark_volume(case: dict[str, str], pipeline: VolumePipeline, *, repeats:
         repeats: timed runs, after a warm-up with two slices, whose time is given apart.
 
     Returns:
-        Shapes, counts, `weights`, `warm_up_seconds`, and `seconds`: a summary for each part and `end_to_end`.
+        The seconds of each part and of the whole, and what they are for.
 
     Raises:
         InputError: if the image or the mask does not exist or cannot be used.
@@ -155,17 +151,9 @@ def benchmark_volume(case: dict[str, str], pipeline: VolumePipeline, *, repeats:
         logger.info("scan to anomaly map, %d of %d ...", turn + 1, repeats)
         runs.append(pipeline.run(case))
     slices = int((data["brain_mask"][0] > 0).flatten(0, 1).any(dim=0).sum())
-    return {
-        "input": Path(case["image"]).name,
-        "input_shape": data["image"].meta["spatial_shape"].tolist(),
-        "working_grid": list(data["image"].shape[1:]),
-        "slices_with_brain": slices,
-        "forward_passes": slices * pipeline.num_samples,
-        "weights": pipeline.weights,
-        "network_parameters": sum(parameter.numel() for parameter in pipeline.network.parameters()),
-        "warm_up_seconds": warm_up,
-        "seconds": {part: summarize([run[part] for run in runs]) for part in runs[0]},
-    }
+    measures = [Measure(f"one scan, {part.replace('_', ' ')}", "s", [run[part] for run in runs]) for part in runs[0]]
+    passes = Measure("one scan, forward passes", "slices", [slices * pipeline.num_samples])
+    return [*measures, passes, Measure("one scan, compiled and loaded on first use, not in the above", "s", [warm_up])]
 
 
 def volume_memory(
@@ -177,7 +165,7 @@ def volume_memory(
     num_slices: int = 50,
     size: int = 96,
 ) -> None:
-    """Measure the peak memory of one scan, from file to anomaly map, and write the figures as JSON.
+    """Measure the peak memory of one scan, from file to anomaly map, and write the MiB as JSON.
 
     Args:
         image: NIfTI file.
@@ -190,8 +178,8 @@ def volume_memory(
     case = {"image": image} if brain_mask is None else {"image": image, "brain_mask": brain_mask}
     with tempfile.TemporaryDirectory() as folder:
         pipeline = VolumePipeline(num_samples=num_samples, num_slices=num_slices, size=size, output_dir=folder)
-        figures = measure_peak(lambda: pipeline.run(case))
-    Path(result).write_text(json.dumps(figures), encoding="utf-8")
+        peak = measure_peak(lambda: pipeline.run(case))
+    Path(result).write_text(json.dumps(peak), encoding="utf-8")
 
 
 def _part_seconds(profile: cProfile.Profile) -> dict[str, float]:
