@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -16,16 +15,17 @@ from scripts.options.command import run_command
 from scripts.options.fields import PathText
 from scripts.report.tables import format_number, markdown_table, write_csv, write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["compare_runs", "main"]
 
 logger = logging.getLogger(__name__)
-_NOT_METRICS = {"dataset", "case", "map", "age", "sex", "group", "seconds", "brain_ml", "lesion_ml"}
+_INDEX = ["map", "dataset", "case"]
+_NOT_METRICS = ["age", "sex", "group", "seconds", "brain_ml", "lesion_ml"]
 _FAMILIES = ("auprc", "auroc", "oracle_dice", "slice_auprc", "slice_auroc", "l1_error_", "l2_error_")
 _AT_POINTS = ("dice_at_", "lesion_f1_at_", "false_positive_ml_at_")
 _NAMED = 5
-
-Case = tuple[str, str]
-Values = dict[str, dict[Case, dict[str, float]]]  # {map: {case: {metric: value}}}
 
 
 def compare_runs(
@@ -60,16 +60,14 @@ def compare_runs(
         InputError: if the cases of the runs do not match, or a file, map or metric is missing.
     """
     first, second = _read(run_a), _read(run_b)
-    pairs = _map_pairs(first, second, map_a, map_b)
     rows = []
-    for name_a, name_b in pairs:
-        _check_cases(first[name_a], second[name_b], run_a, run_b)
-        columns = _columns(first[name_a], second[name_b], metrics)
-        for dataset in dict.fromkeys(dataset for dataset, _ in first[name_a]):
-            cases = [case for case in first[name_a] if case[0] == dataset]
+    for name_a, name_b in _map_pairs(first, second, map_a, map_b):
+        a, b = (run.loc[name].dropna(axis="columns", how="all") for run, name in ((first, name_a), (second, name_b)))
+        _check_cases(a.index, b.index, run_a, run_b)
+        columns = _columns(a, b, metrics)
+        for dataset in a.index.unique("dataset"):
             for metric in columns:
-                a, b = ([run[case].get(metric, math.nan) for case in cases] for run in (first[name_a], second[name_b]))
-                row = _compare(a, b, num_rounds=num_rounds, seed=seed)
+                row = _compare(a.loc[dataset, metric], b.loc[dataset, metric], num_rounds=num_rounds, seed=seed)
                 if row["n"]:
                     rows.append({"dataset": dataset, "map_a": name_a, "map_b": name_b, "metric": metric, **row})
     if not rows:
@@ -80,62 +78,57 @@ def compare_runs(
     logger.info("%s", text)
 
 
-def _read(run: str) -> Values:
-    """Read the cases.csv of a run."""
+def _read(run: str) -> pd.DataFrame:
+    """Read the cases.csv of a run: numbers by map, data set and case, NaN where a cell is empty or a text."""
+    import pandas as pd
+
     path = Path(run)
     places = [path] if path.suffix == ".csv" else [path / "cases.csv", path / "test" / "cases.csv"]
     source = next((place for place in places if place.is_file()), None)
     if source is None:
         raise InputError("no cases.csv is there", path=path, fix="Give the output folder of an evaluation.")
-    values: Values = {}
     try:
-        with source.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (csv.Error, UnicodeDecodeError) as error:
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"not a table ({error})", path=source, fix="Give the output of an evaluation.") from error
-    for row in rows:
-        if not {"dataset", "case", "map"} <= set(row):
-            raise InputError("the columns dataset, case and map must be there", path=source)
-        cells = {name: _number(cell) for name, cell in row.items() if name not in _NOT_METRICS}
-        values.setdefault(row["map"], {})[row["dataset"], row["case"]] = cells
-    return values
+    if not set(_INDEX) <= set(table):
+        raise InputError("the columns dataset, case and map must be there", path=source)
+    numbers = table.set_index(_INDEX).drop(columns=_NOT_METRICS, errors="ignore")
+    return numbers.apply(pd.to_numeric, errors="coerce").groupby(level=_INDEX, sort=False).last()
 
 
-def _map_pairs(first: Values, second: Values, map_a: str | None, map_b: str | None) -> list[tuple[str, str]]:
+def _map_pairs(
+    first: pd.DataFrame, second: pd.DataFrame, map_a: str | None, map_b: str | None
+) -> list[tuple[str, str]]:
     """Return the maps to compare with each other."""
+    known = [list(run.index.unique("map")) for run in (first, second)]
     if map_a is None and map_b is None:
-        both = [(name, name) for name in first if name in second]
+        both = [(name, name) for name in known[0] if name in known[1]]
         if not both:
-            raise InputError(f"the runs have no map in common: {sorted(first)} and {sorted(second)}")
+            raise InputError(f"the runs have no map in common: {sorted(known[0])} and {sorted(known[1])}")
         return both
     pair = (map_a or str(map_b), map_b or str(map_a))
-    for name, option, run in zip(pair, ("map_a", "map_b"), (first, second), strict=True):
-        if name not in run:
-            raise InputError(f"`{option}` must be one of {', '.join(run)}, got {name!r}")
+    for name, option, names in zip(pair, ("map_a", "map_b"), known, strict=True):
+        if name not in names:
+            raise InputError(f"`{option}` must be one of {', '.join(names)}, got {name!r}")
     return [pair]
 
 
-def _check_cases(first: Mapping[Case, Any], second: Mapping[Case, Any], run_a: PathText, run_b: str) -> None:
+def _check_cases(first: pd.Index, second: pd.Index, run_a: str, run_b: str) -> None:
     """Refuse runs over different cases."""
     parts = []
-    for run, missing in ((run_a, set(first) - set(second)), (run_b, set(second) - set(first))):
-        if missing:
-            names = sorted("/".join(case) for case in missing)
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            parts.append(f"only in {run}: {', '.join(names[:_NAMED])}{more}")
+    for run, missing in ((run_a, first.difference(second)), (run_b, second.difference(first))):
+        names = ["/".join(case) for case in missing]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts += [f"only in {run}: {', '.join(names[:_NAMED])}{more}"] if names else []
     if parts:
         what = f"the cases do not match; {'; '.join(parts)}"
         raise InputError(what, fix="Evaluate both on the same data sets and split.")
 
 
-def _columns(
-    first: Mapping[Case, Mapping[str, float]],
-    second: Mapping[Case, Mapping[str, float]],
-    metrics: Sequence[str] | str | None,
-) -> list[str]:
+def _columns(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] | str | None) -> list[str]:
     """Return the metrics to compare."""
-    known = [dict.fromkeys(name for cells in run.values() for name in cells) for run in (first, second)]
-    both = [name for name in known[0] if name in known[1]]
+    both = [name for name in first if name in second]
     if metrics is None:
         return [name for name in both if name.startswith(_FAMILIES) or _at_best_dice(name)]
     asked = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -150,20 +143,20 @@ def _at_best_dice(name: str) -> bool:
     return name.startswith(_AT_POINTS) and name.endswith("_best_dice")
 
 
-def _compare(a: Sequence[float], b: Sequence[float], *, num_rounds: int, seed: int) -> dict[str, Any]:
+def _compare(a: pd.Series, b: pd.Series, *, num_rounds: int, seed: int) -> dict[str, Any]:
     """Compare one metric over the cases in which both runs have it."""
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if not (math.isnan(x) or math.isnan(y))]
-    if not pairs:
-        return {"n": 0}
     from scripts.metrics.resampling import bootstrap_interval, permutation_test
 
-    differences = [x - y for x, y in pairs]
-    interval = bootstrap_interval(differences, num_rounds=num_rounds, seed=seed)
+    b = b.reindex(a.index)
+    known = a.notna() & b.notna()
+    if not known.any():
+        return {"n": 0}
+    interval = bootstrap_interval(a[known] - b[known], num_rounds=num_rounds, seed=seed)
     test = permutation_test(a, b, num_rounds=num_rounds, seed=seed)
     return {
-        "n": len(pairs),
-        "mean_a": sum(x for x, _ in pairs) / len(pairs),
-        "mean_b": sum(y for _, y in pairs) / len(pairs),
+        "n": int(known.sum()),
+        "mean_a": a[known].mean(),
+        "mean_b": b[known].mean(),
         "difference": test.mean_difference,
         "ci95_low": interval.low,
         "ci95_high": interval.high,
@@ -186,14 +179,6 @@ def _markdown(rows: Sequence[Mapping[str, Any]], num_rounds: int) -> str:
         "the mean difference over cases.\n"
     )
     return f"# Comparison of A and B\n\n{markdown_table(header, lines)}\n{note}"
-
-
-def _number(cell: str | None) -> float:
-    """Return a cell as a number, NaN for an empty one or for text."""
-    try:
-        return float(cell or "nan")
-    except ValueError:
-        return math.nan
 
 
 def main() -> None:
