@@ -22,8 +22,15 @@ from scripts.options.fields import AutocastDtype, Names, Number, PathText, Whole
 from scripts.paths import bundle_root
 
 __all__ = [
-    "MAP_KEYS", "RECONSTRUCTION_KEYS", "SETTING_KEYS", "SHIPPED", "Setting", "bundle_parser", "preset_names",
-    "preset_settings", "read_settings",
+    "MAP_KEYS",
+    "RECONSTRUCTION_KEYS",
+    "SETTING_KEYS",
+    "SHIPPED",
+    "Setting",
+    "bundle_parser",
+    "preset_names",
+    "preset_settings",
+    "read_settings",
 ]
 
 _MAPS = Literal["anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity"]

@@ -19,8 +19,15 @@ from scripts.report.tables import markdown_table, write_text
 from scripts.results import bundle_version
 
 __all__ = [
-    "RATIO", "Measure", "Seconds", "append_measures", "describe_machine", "latest_ratios", "limit_threads",
-    "measures_table", "seconds_of",
+    "RATIO",
+    "Measure",
+    "Seconds",
+    "append_measures",
+    "describe_machine",
+    "latest_ratios",
+    "limit_threads",
+    "measures_table",
+    "seconds_of",
 ]
 
 RATIO = "ratio"  # unit of what is a ratio within one run, and so holds on other machines too

@@ -46,14 +46,7 @@ def measure_peak(function: Callable[[], object]) -> float:
     return max(_resident_bytes("VmHWM") - before, 0) / 2**20
 
 
-def peak_memory(
-    part: str,
-    result: PathText,
-    *,
-    num_samples: int = 10,
-    num_slices: int = 50,
-    size: int = 96,
-) -> None:
+def peak_memory(part: str, result: PathText, *, num_samples: int = 10, num_slices: int = 50, size: int = 96) -> None:
     """Measure one part of the map benchmark and write the MiB as JSON.
 
     Args:
