@@ -365,8 +365,10 @@ class CalibrationHandler:
         """Write the entry and the report."""
         entry = self.entry()
         rows = self.rows(entry)
-        title = f"Calibration of {self.modality}, preset {self.preset}"
+        title = f"Calibration of {self.modality.upper()}, preset {self.preset}"
         blocks = calibration_blocks(entry, rows, left_out=self.left_out(), command=portable_command(sys.argv))
+        if entry.get("weights"):
+            blocks.append(Block(f"SHA-256 of the weights: {entry['weights']}"))
         text = as_markdown(title, blocks)
         folder = Path(self.output_dir)
         write_csv(folder / "calibration.csv", rows)

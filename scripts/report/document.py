@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scripts.report.pages import png_uri, render, small_png
 from scripts.report.tables import markdown_table, write_text
+from scripts.results import bundle_version
 
 __all__ = ["Block", "Picture", "Table", "as_markdown", "write_document_page"]
 
@@ -111,7 +113,8 @@ def write_document_page(
         if picture.path.is_file()
         for data in [picture.path.read_bytes()]
     ]
-    context: dict[str, Any] = {"title": title, "blocks": blocks, "facts": facts, "pictures": shown}
+    made = f"Made on {datetime.now(UTC).date()} with version {bundle_version()}."
+    context: dict[str, Any] = {"title": title, "blocks": blocks, "facts": facts, "pictures": shown, "made": made}
     present = [name for name in files if (folder / name).is_file()]
     write_text(path, render("document_page.html", **context, files=present))
 

@@ -101,7 +101,7 @@ def test_scores_of_healthy_scans_give_p_values_to_the_others(tmp_path: Path, ite
     assert re.search(r"\| held out +\| 3 ", text)
     page = (tmp_path / "out" / "calibration.html").read_text()
     assert '<th scope="row">healthy_ml (default)</th>' in page
-    assert "<h1>Calibration of t1, preset default</h1>" in page
+    assert "<h1>Calibration of T1, preset default</h1>" in page
     assert 'href="calibration.csv"' in page
     assert str(tmp_path) not in page
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scripts.report.document import Block, Picture, Table, as_markdown, write_document_page
+from scripts.results import bundle_version
 from tests.report.conftest import WICKED
 
 BLOCKS = [Block("python -m x", command=True), Block("Some text.", Table(["name", "value"], [["a", "1.00 (3 / 3)"], ["b", "–"]]))]
@@ -43,7 +44,7 @@ def test_the_page_escapes_links_what_exists_and_makes_panels_small(tmp_path, rea
     assert [attributes["href"] for attributes, _ in page.named("a")] == ["panels/a%20b.png", "there.csv"]
     assert WICKED in [text for _, text in page.named("p")]
     assert WICKED not in (tmp_path / "x.html").read_text()
-
+    assert f"with version {bundle_version()}." in "".join(text for _, text in page.named("p"))
 
     sizes = [matplotlib.image.imread(io.BytesIO(base64.b64decode(a["src"].split(",")[1]))).shape[1] for a, _ in page.named("img")]
     assert sizes == [960, 480]

@@ -132,6 +132,7 @@ def test_a_refused_scan_has_reasons_checks_and_picture_but_no_viewer(refused):
     assert [attributes["data-viewer"] for attributes, _ in refused.named("body")] == ["none"]
     assert not refused.named("canvas")
     assert not refused.named("script")
+    assert all("open" in attributes for attributes, _ in refused.named("details")), "closed parts may not be printed"
     text = words(refused)
     for fact in ("✕ refused", "This scan was not analysed:", "Too small.", WICKED, "✕ failed", "method", NOTICE):
         assert fact in text
