@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from scripts.networks.conditioned_unet import ConditionedUNet, Conditioning, FilmResnetBlock, apply_film
+from scripts.networks.conditioned_unet import (
+    ConditionedUNet,
+    Conditioning,
+    FilmResnetBlock,
+    apply_film,
+    recompute_activations,
+)
 from scripts.networks.library import library_unet
 from scripts.networks.masked_autoencoder import Densify, HierarchicalDecoder, MaskedAutoencoder, SparseEncoder
 from scripts.networks.weights import ModalityWeights, load_encoder, load_weights, read_checkpoint
@@ -21,4 +27,5 @@ __all__ = [
     "load_encoder",
     "load_weights",
     "read_checkpoint",
+    "recompute_activations",
 ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import torch
 from scripts.errors import InputError
 from scripts.options.fields import NetworkDtype, checked_kind
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film"]
+__all__ = ["ConditionedUNet", "Conditioning", "FilmResnetBlock", "apply_film", "recompute_activations"]
 
 
 class FilmResnetBlock(nn.Module):
@@ -74,6 +77,22 @@ def apply_film(unet: nn.Module) -> int:
     return len(places)
 
 
+def recompute_activations(unet: nn.Module) -> int:
+    """Let every residual block of `unet` keep its input alone for the backward pass, and return how many there were.
+
+    What is inside the blocks is computed again in the backward pass: less memory, about a third more arithmetic. The
+    names of the weights, the values and the gradients stay the same; without gradients nothing changes.
+    """
+    blocks = [module for module in unet.modules() if hasattr(module, "time_emb_proj")]
+    for block in blocks:
+        block.forward = partial(_recomputed, block.forward)
+    return len(blocks)
+
+
+def _recomputed(forward: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+    return checkpoint(forward, *inputs, use_reentrant=False) if torch.is_grad_enabled() else forward(*inputs)
+
+
 class Conditioning(StrEnum):
     """How the feature vector reaches the U-Net."""
 
@@ -99,6 +118,7 @@ class ConditionedUNet(nn.Module):
         conditioning: `film`, `cross_attention` or `none`.
         autocast_dtype: a torch dtype's name (`bfloat16`) in which convolutions and products run under autocast, on the
             CPU too; None computes in the weights' own type.
+        activation_checkpointing: train with less memory, `recompute_activations`.
 
     Raises:
         InputError: if `conditioning` is unknown, or does not fit `unet` or `encoder`.
@@ -115,6 +135,7 @@ class ConditionedUNet(nn.Module):
         feature_dim: int = 512,
         conditioning: Conditioning | str = Conditioning.FILM,
         autocast_dtype: str | None = None,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if conditioning not in list(Conditioning):
@@ -135,6 +156,8 @@ class ConditionedUNet(nn.Module):
             unet.num_class_embeds = feature_dim
             unet.class_embedding = nn.Linear(feature_dim, unet.time_embed[-1].out_features)
             apply_film(unet)
+        if activation_checkpointing:
+            recompute_activations(unet)
         self.unet: nn.Module = unet
 
     def _autocast(self, device: torch.device) -> torch.autocast:

@@ -241,6 +241,7 @@ class TrainOptions(_Data, _Seeded, _Grids):
     noise: Literal["simplex", "gaussian"] = option("its distribution")
     anomalies: Flag = option("set synthetic anomalies into what is noised")
     anomaly_weight: Number = option("how much more they count in the loss", ge=0, le=1000)
+    activation_checkpointing: Flag = option("compute activations again in the backward pass: less memory")
     num_workers: Whole = option("processes that load", ge=0, le=256)
     resume: Flag = option("go on from checkpoint.pt")
     keep_published_splits: Flag = option("keep repeated rows")

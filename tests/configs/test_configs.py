@@ -21,7 +21,10 @@ def _content(root: Path, name: str) -> dict:
 
 @pytest.mark.parametrize("key", ["network_def", "scheduler", "num_train_timesteps", "grid_size", "grid_spacing", "noise"])
 def test_training_and_inference_agree_on_what_the_weights_depend_on(root: Path, key: str) -> None:
-    assert _content(root, "train")[key] == _content(root, "inference")[key]
+    train, inference = (_content(root, name)[key] for name in ("train", "inference"))
+    if key == "network_def":
+        del train["activation_checkpointing"]  # of the backward pass alone
+    assert train == inference
 
 
 def test_training_and_inference_bring_scans_to_the_network_alike(root: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -86,6 +88,30 @@ def test_gradients_reach_every_weight(tiny_network, batch, conditioning):
         for name in silent
         if "proj_attn" not in name and not ("transformer_blocks" in name and any(part in name for part in one_token))
     ]
+
+
+@pytest.mark.parametrize("library", ["generative", "monai"])
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_recomputed_activations_change_no_gradient_and_take_less_memory(tiny_network, batch, conditioning, library):
+    plain, (noisy, steps, clean) = tiny_network(conditioning, library), batch
+    lean = tiny_network(conditioning, library, activation_checkpointing=True)
+    assert list(lean.state_dict()) == list(plain.state_dict())
+    kept = []
+    for network in (plain, lean, copy.deepcopy(lean)):  # the average of the weights is a copy
+        network.load_state_dict(plain.state_dict())
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+            loss = network(noisy, steps, clean).square().mean()
+        loss.backward()
+        kept.append(sum(sizes))
+    transformers = conditioning == Conditioning.CROSS_ATTENTION  # they are no residual blocks and keep theirs
+    assert kept[1] == kept[2] < (0.8 if transformers else 0.6) * kept[0]
+    for (name, p), q in zip(plain.named_parameters(), lean.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
+            torch.testing.assert_close(q.grad, p.grad, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(lean(noisy, steps, clean), plain(noisy, steps, clean))
 
 
 @pytest.mark.parametrize("conditioning", list(Conditioning))

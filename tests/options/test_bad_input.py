@@ -37,7 +37,7 @@ TAKEN: dict[str, str] = {
     "max_p95_ml population_smoothing component_smoothing learning_rate weight_decay cloud_covariance threshold min_volume_ml "
     "max_gradient_norm anomaly_weight",
     "a truth value": "min_max median_scaling population shared_noise progress bias_correction quality_control overwrite force picture "
-    "report dicom longitudinal keep_published_splits full_resolution ema_ramp anomalies resume",
+    "report dicom longitudinal keep_published_splits full_resolution ema_ramp anomalies resume activation_checkpointing",
     "a word": "bundle_root input output_dir outputs preset dataset_dir model_dir datasets log_dir train_datasets "
     "thresholds_file series population_dir ckpt_dir dataset brain_mask t1 operating_point checkpoint thresholds lesion_dir "
     "default_point baseline session_label bids_filter_file cache_dir init_weights encoder_path healthy untrained lesion held_out t1_datasets",
