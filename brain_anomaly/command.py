@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brain_anomaly.completion import add_completed_options, complete
 from scripts.errors import InputError
-from scripts.options.completion import add_completed_options, complete
 from scripts.paths import bundle_root
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def _participants(folder: Path, labels: Sequence[str], parser: argparse.Argument
 
 def _write_group(folders: Sequence[str], given: argparse.Namespace) -> None:
     """Write the tables, the page and the boilerplate of all participants that have a result."""
+    from brain_anomaly.boilerplate import write_boilerplate
     from scripts.data import find_sessions
-    from scripts.report.boilerplate import write_boilerplate
     from scripts.results import result_path
     from scripts.workflows.cohort import write_bids_description, write_cohort
 

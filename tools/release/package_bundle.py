@@ -71,6 +71,10 @@ FOLDERS: Mapping[str, frozenset[str]] = {
 CARD = "docs/README.md"  # where the Model Zoo has it; the Hugging Face Hub reads it at the top of the folder
 LINK = re.compile(rb"\]\((?![a-z]+:|#)")  # to a file beside the card
 CACHES = frozenset({"__pycache__"})
+# phantoms for tests, and where NiiVue was taken from: nothing that a config, a host or a document of the bundle reaches
+LEFT_OUT = frozenset(
+    {"scripts/cli/make_phantom.py", "scripts/data/phantom.py", "scripts/report/assets/niivue/README.md"}
+)
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})
 # a project may lie right under one of these, which say nothing about a machine
 COMMON_FOLDERS = frozenset(map(Path, ["/", "/home", "/Users", "/opt", "/srv", "/mnt", "/tmp", "/usr", "/var", "/data"]))
@@ -95,6 +99,8 @@ def bundle_files(root: str | Path | None = None) -> dict[str, bytes]:
             raise InputError(f"the bundle has no folder {name}", path=folder)
         for path in _walk(folder / name):
             inside = path.relative_to(folder).as_posix()
+            if inside in LEFT_OUT:
+                continue
             if path.suffix not in suffixes:
                 raise InputError(
                     f"a file of this kind does not belong into {name}/ of a bundle",

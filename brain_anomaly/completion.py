@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic.fields import FieldInfo
+
 from scripts.options.fields import field_schema
 
 __all__ = ["add_completed_options", "complete", "field_choices"]
