@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from monai.engines.utils import DiffusionPrepareBatch, PrepareBatch
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.ops import (
     NoiseKind,
     PatchTarget,
@@ -18,7 +18,6 @@ from scripts.ops import (
     resize_patch_mask,
     sample_patch_mask,
 )
-from scripts.ops.checks import check_choice
 from torch import Tensor, nn
 
 __all__ = ["AnomalyWeightedL1Loss", "DenoisingPrepareBatch", "MaskedPatchLoss", "MaskingPrepareBatch"]
@@ -34,16 +33,13 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
     `timestep` and `seed`, and every call noises the same positions of a batch alike.
 
     Args:
-        num_train_timesteps: timesteps are drawn from 0 to this − 1.
+        num_train_timesteps: timesteps are sampled from 0 to this − 1.
         noise: `simplex` or `gaussian`.
         timestep: one fixed timestep instead of random ones.
-        timestep_range: first and last timestep that is drawn; None for all. What inference never uses need not be
+        timestep_range: first and last timestep that is sampled; None for all. What inference never uses need not be
             learnt.
         seed: one fixed noise seed instead of random ones.
         shared_noise: one field for all slices of a call, as the paper has it, instead of one each.
-        octaves: octaves of the simplex noise.
-        persistence: amplitude ratio of neighbouring octaves.
-        frequency: first wave length of the simplex noise, pixels.
 
     Raises:
         InputError: if `timestep` is out of range or `noise` unknown.
@@ -58,13 +54,8 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
         timestep_range: Sequence[int] | None = None,
         seed: int | None = None,
         shared_noise: bool = False,
-        octaves: int = 6,
-        persistence: float = 0.8,
-        frequency: int = 64,
     ) -> None:
         super().__init__(num_train_timesteps)
-        if noise not in list(NoiseKind):
-            raise InputError(f"`noise` must be one of {[str(k) for k in NoiseKind]}, got {noise!r}.")
         if timestep is not None and not 0 <= timestep < num_train_timesteps:
             raise InputError(f"`timestep` must be from 0 to {num_train_timesteps - 1}, got {timestep}.")
         low, high = timestep_range or (0, num_train_timesteps - 1)
@@ -73,17 +64,16 @@ class DenoisingPrepareBatch(DiffusionPrepareBatch):
                 f"`timestep_range` must be two timesteps from 0 to {num_train_timesteps - 1}, got {timestep_range}."
             )
         self.timestep_range = (int(low), int(high))
-        self.noise = NoiseKind(noise)
+        self.noise = check_choice(NoiseKind, noise, "noise")
         self.timestep = timestep
         self.seed = seed
         self.shared_noise = shared_noise
-        self.options: dict[str, Any] = {"octaves": octaves, "persistence": persistence, "frequency": frequency}
 
     def get_noise(self, images: torch.Tensor) -> torch.Tensor:
         """Return a field per slice, or the same one for all, [B, 1, H, W]."""
         seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
         shape = (images.shape[-2], images.shape[-1])
-        noise = make_noise(self.noise, 1 if self.shared_noise else images.shape[0], 1, shape, seed, **self.options)
+        noise = make_noise(self.noise, 1 if self.shared_noise else images.shape[0], 1, shape, seed)
         return noise.to(images).expand(images.shape[0], -1, -1, -1)
 
     def get_timesteps(self, images: torch.Tensor) -> torch.Tensor:
@@ -185,7 +175,7 @@ class MaskedPatchLoss(nn.Module):
 
 
 class MaskingPrepareBatch(PrepareBatch):
-    """Draw a patch mask for each slice, for a network that reconstructs what is masked.
+    """Sample a patch mask for each slice, for a network that reconstructs what is masked.
 
     The batch's `image` [B, 1, H, W] in [0, 1] becomes the input in [−1, 1], the range in which the denoiser's encoder
     sees slices. The label has two channels, the slice and 1 where a pixel is masked, so that MONAI's engines and

@@ -1,15 +1,26 @@
-"""The one error type for input that cannot be used."""
+"""The one error type for input that cannot be used, and the checks of choices and counts that raise it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from os import PathLike
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
-__all__ = ["FAILED_STATUS", "USAGE_STATUS", "InputError", "ScansFailedError", "end_with_the_reason", "reason"]
+__all__ = [
+    "FAILED_STATUS",
+    "USAGE_STATUS",
+    "InputError",
+    "ScansFailedError",
+    "check_choice",
+    "check_whole",
+    "end_with_the_reason",
+    "reason",
+]
 
+Choice = TypeVar("Choice", bound=StrEnum)
 USAGE_STATUS, FAILED_STATUS = 2, 1  # what a command ends with: it was asked wrongly, or some of its scans failed
 
 
@@ -46,6 +57,29 @@ class InputError(ValueError):
 
 class ScansFailedError(InputError):
     """Report at the end of a run that some of its scans, cases or folds have no result; the others have."""
+
+
+def check_choice(kind: type[Choice], value: object, name: str) -> Choice:
+    """Return the member of `kind` that `value` names.
+
+    Args:
+        kind: the enumeration of valid names.
+        value: a member or its name.
+        name: the argument's name, for the message.
+
+    Raises:
+        InputError: when `value` is not a member; the message lists those that are.
+    """
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise InputError(f"`{name}` must be one of {', '.join(kind)}, got {value!r}") from None
+
+
+def check_whole(value: object, name: str, *, least: int) -> None:
+    """Raise `InputError` unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"`{name}` must be a whole number from {least} on, got {value!r}")
 
 
 def reason(error: BaseException) -> BaseException:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.ndimage import affine_transform
 from scripts.brain_extraction.skull_strippers import deepbet_glimpse, deepbet_mask, has_hd_bet, hd_bet_mask
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.options.choices import BrainExtraction
-from scripts.scans.volume import add_note, as_float32, background_value, source_path
+from scripts.scans.volume import add_note, as_float32, background_value, grid_of, source_path
 from scripts.transforms.loading import CheckImaged
 
 __all__ = [
@@ -42,7 +42,7 @@ _SPECK = 0.01  # of the largest component
 
 @dataclass(frozen=True)
 class Examined:
-    """What background and foreground tell about a scan.
+    """What background and foreground say about a scan.
 
     Attributes:
         may_be_stripped: whether the scan could be skull-stripped; one that could not is a head.
@@ -56,7 +56,12 @@ class Examined:
 
 
 def volume_ml(mask: NDArray, affine: NDArray) -> float:
-    """Return the volume of a mask in ml; `affine` is voxel to world, mm."""
+    """Return the volume of a mask in ml; `affine` is voxel to world, mm.
+
+    Examples:
+        >>> round(volume_ml(np.ones((10, 10, 10)), np.diag([1.0, 1.0, 5.0, 1.0])), 6)
+        5.0
+    """
     return float(np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000)
 
 
@@ -69,6 +74,13 @@ def find_foreground(volume: NDArray, background: float) -> NDArray[np.bool_]:
 
     Returns:
         [H, W, D]; components under 1 % of the largest are left out.
+
+    Examples:
+        >>> volume = np.zeros((9, 9, 9))
+        >>> volume[2:7, 2:7, 2:7] = 100
+        >>> volume[4, 4, 4] = 0  # a hole
+        >>> int(find_foreground(volume, 0.0).sum())
+        125
     """
     distance = np.abs(volume - background)
     differs = distance > 0
@@ -212,6 +224,13 @@ def mask_on_t2(
         t2_shape: shape of the result.
         t2_affine: its voxels to its world, mm.
         t2_to_t1: from `register_t2_to_t1`.
+
+    Examples:
+        >>> mask, shift = np.zeros((4, 4, 4)), np.eye(4)
+        >>> mask[1, 1, 1] = 1
+        >>> shift[0, 3] = -1  # the T2 has its world 1 mm further to the right
+        >>> np.argwhere(mask_on_t2(mask, np.eye(4), (4, 4, 4), np.eye(4), shift)).tolist()
+        [[2, 1, 1]]
     """
     to_voxels = np.linalg.solve(t1_affine, t2_to_t1 @ t2_affine)
     return affine_transform(t1_mask.astype(np.float32), to_voxels, output_shape=t2_shape, order=1) > 0.5
@@ -225,12 +244,12 @@ GLIMPSED, COVERED = 0.86, 0.9
 
 
 class BrainExtractiond(MapTransform, InvertibleTransform):
-    """Add the brain mask of a scan [1, H, W, D] and set the voxels outside it to 0; nothing moves.
+    """Add `brain_mask` of a scan [1, H, W, D], uint8 and 0 or 1, and set the voxels outside it to 0; nothing moves.
 
     A mask that the case brings is used as it is. `never` takes every voxel that is not background. `auto` recognises
     scans that are skull-stripped already, by a constant background and a foreground of a brain's size that deepbet
     takes for brain, and keeps their foreground. T1-weighted heads go through deepbet. T2-weighted heads take the mask
-    of the T1 of their session where there is one, else HD-BET where it is installed, else deepbet, which was not
+    of the T1 of their session (`t1`) where there is one, else HD-BET where it is installed, else deepbet, which was not
     trained on T2: a warning says so.
 
     The note `brain_extraction` holds `method` (given, never, already stripped, deepbet, hd-bet, t1 mask), `volume_ml`,
@@ -239,9 +258,6 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
     Args:
         keys: the image; one key.
         method: auto, always or never.
-        mask_key: where the mask [1, H, W, D], uint8 and 0 or 1, goes.
-        t1_key: the T1 of a T2's session.
-        modality_key: t1 or t2.
         device: where the networks run.
 
     Raises:
@@ -254,18 +270,10 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         keys: KeysCollection,
         *,
         method: BrainExtraction | str = BrainExtraction.AUTO,
-        mask_key: str = "brain_mask",
-        t1_key: str = "t1",
-        modality_key: str = "modality",
         device: str | torch.device = "cpu",
     ) -> None:
         super().__init__(keys)
-        if method not in list(BrainExtraction):
-            raise InputError(f"`method` must be one of {', '.join(BrainExtraction)}, got {method!r}.")
-        self.method = BrainExtraction(method)
-        self.mask_key = mask_key
-        self.t1_key = t1_key
-        self.modality_key = modality_key
+        self.method = check_choice(BrainExtraction, method, "method")
         self.device = str(device)
 
     def _alone(self, volume: NDArray, affine: NDArray, seen: Examined, modality: str) -> tuple[NDArray[np.bool_], str]:
@@ -296,12 +304,12 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         self, result: dict[Hashable, Any], volume: NDArray, affine: NDArray, seen: Examined
     ) -> tuple[NDArray[np.bool_], str, NDArray]:
         """Return the brain by way of the T1 of the session, how, and T2 world to T1 world; blank the T1's skull."""
-        CheckImaged(self.t1_key)(result)
-        t1 = result[self.t1_key]
-        t1_volume, t1_affine = as_float32(t1)[0], _affine(t1)
+        CheckImaged("t1")(result)
+        t1 = result["t1"]
+        t1_volume, t1_affine = as_float32(t1)[0], grid_of(t1)
         motion = register_t2_to_t1(volume, affine, t1_volume, t1_affine)
         t1_brain, _ = self._alone(t1_volume, t1_affine, examine(t1_volume, t1_affine), "t1")
-        result[self.t1_key] = t1 * torch.as_tensor(t1_brain[None], device=t1.device)
+        result["t1"] = t1 * torch.as_tensor(t1_brain[None], device=t1.device)
 
         def extract() -> tuple[NDArray[np.bool_], str]:
             return mask_on_t2(t1_brain, t1_affine, volume.shape, affine, motion), "t1 mask"
@@ -313,15 +321,15 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
         result = dict(data)
         key = next(iter(self.key_iterator(result)))
         image = result[key]
-        volume, affine = as_float32(image)[0], _affine(image)
-        modality = str(result.get(self.modality_key, "t1"))
+        volume, affine = as_float32(image)[0], grid_of(image)
+        modality = str(result.get("modality", "t1"))
         facts: dict[str, Any] = {}
         seen = examine(volume, affine)
         brain, name = np.zeros(0, dtype=bool), "given"
-        if modality == "t2" and isinstance(result.get(self.t1_key), torch.Tensor):
+        if modality == "t2" and isinstance(result.get("t1"), torch.Tensor):
             brain, name, motion = self._from_t1(result, volume, affine, seen)
             facts["t2_to_t1"] = motion.tolist()
-        given = result.get(self.mask_key)
+        given = result.get("brain_mask")
         if given is not None:
             brain, name = as_float32(given)[0] > 0, "given"
         elif not facts:
@@ -336,7 +344,7 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
             logger.warning("%s: deepbet was trained on T1; look at the brain mask of this T2.", source_path(image))
         mask = torch.as_tensor(brain[None].astype(np.uint8), device=image.device)
         known = isinstance(image, MetaTensor)
-        result[self.mask_key] = MetaTensor(mask, meta=copy.deepcopy(image.meta)) if known else mask
+        result["brain_mask"] = MetaTensor(mask, meta=copy.deepcopy(image.meta)) if known else mask
         result[key] = image * mask
         facts |= {"volume_ml": volume_ml(brain, affine), "foreground_ml": volume_ml(seen.foreground, affine)}
         add_note(result, "brain_extraction", method=name, **facts)
@@ -345,7 +353,3 @@ class BrainExtractiond(MapTransform, InvertibleTransform):
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` as it is: nothing was moved."""
         return dict(data)
-
-
-def _affine(image: torch.Tensor) -> NDArray[np.float64]:
-    return np.asarray(image.affine if isinstance(image, MetaTensor) else np.eye(4), dtype=np.float64)

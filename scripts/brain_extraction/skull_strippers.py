@@ -130,7 +130,7 @@ def hd_bet_mask(volume: NDArray, affine: NDArray, *, device: str = "cpu") -> NDA
     upright, back = _upright(volume, affine)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[_axes(affine)]
     place = torch.device(device)
-    # It tells its shapes, and draws random numbers to make an array.
+    # It prints its shapes, and uses random numbers to make an array.
     with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
         _, mask = run_hd_bet_function(
             np.ascontiguousarray(upright.T, dtype=np.float32),  # slices first, as its networks were trained

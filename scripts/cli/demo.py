@@ -85,7 +85,7 @@ def demo(
     """Draw a lesion into nilearn's MNI152 T1 template and find it with the bundle's weights.
 
     Writes the scan, the drawn lesion, anomaly map, lesion mask and reconstruction (NIfTI), the result (JSON), a picture
-    (PNG) and the report (HTML), and tells where they are. Nothing is downloaded.
+    (PNG) and the report (HTML), and logs where they are. Nothing is downloaded.
 
     Args:
         output_dir: folder for the files.

@@ -54,7 +54,7 @@ def make_splits(
         record: YAML file of the record; by default NAME.yaml in bundle/configs/datasets.
         participants: table with participant_id, age, sex and group; by default participants.tsv in input or above.
         published: table with participant_id and published_splits (`train_fold0 val_fold1 test`, …): the splits are
-            taken from it instead of drawn, for a set whose record is there already and stays as it is.
+            taken from it instead of made anew, for a set whose record is there already and stays as it is.
         role: healthy or lesion; by default lesion if every scan has a label.
         num_folds: folds of a healthy set; 1 makes one fold with val_share for validation.
         test_share: share of the subjects in a healthy set's test set, 0 for none.

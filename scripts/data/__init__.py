@@ -1,4 +1,4 @@
-"""Data set records, split CSVs as MONAI datalists, leak detection and seeded phantoms."""
+"""Data set records, split CSVs as MONAI datalists without leaks, seeded phantoms."""
 
 from scripts.data.cache import VolumeCache
 from scripts.data.datalists import load_datalist, load_datalists, load_splits
@@ -7,22 +7,16 @@ from scripts.data.folders import data_dir, log_dir
 from scripts.data.inputs.find import find_scans
 from scripts.data.inputs.raw_cases import find_raw_cases
 from scripts.data.inputs.sessions import find_sessions
-from scripts.data.records import DatasetRecord, Role, Split, available_records, load_record, load_records
+from scripts.data.records import Role, Split, load_record
 from scripts.data.split_plan import add_participants, find_participants
-from scripts.data.splits import LeakReport, drop_leaks, find_leaks
 
 __all__ = [
     "CalibrationRole",
-    "DatasetRecord",
-    "LeakReport",
     "Role",
     "Split",
     "VolumeCache",
     "add_participants",
-    "available_records",
     "data_dir",
-    "drop_leaks",
-    "find_leaks",
     "find_participants",
     "find_raw_cases",
     "find_scans",
@@ -31,7 +25,6 @@ __all__ = [
     "load_datalist",
     "load_datalists",
     "load_record",
-    "load_records",
     "load_splits",
     "log_dir",
 ]

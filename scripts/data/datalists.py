@@ -12,7 +12,7 @@ from typing import Any
 
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split, load_record, load_records
 from scripts.data.splits import drop_duplicates, drop_leaks, read_column, read_split, resolve_path
-from scripts.errors import InputError
+from scripts.errors import InputError, check_whole
 
 __all__ = ["listed_subjects", "load_datalist", "load_datalists", "load_splits"]
 
@@ -30,7 +30,6 @@ def load_datalist(
     *,
     modality: str = "t1",
     fold: int = 0,
-    records_dir: str | Path | None = None,
     limit: int | None = None,
     keep_duplicates: bool = False,
 ) -> list[Item]:
@@ -46,7 +45,6 @@ def load_datalist(
         split: train, val or test, as far as the record has them.
         modality: a modality of the record.
         fold: fold number, for splits that have folds.
-        records_dir: folder of the records; by default the one that belongs to this package.
         limit: number of cases to keep, from the top; all by default.
         keep_duplicates: whether rows that name the same image again stay, as they were published.
 
@@ -59,9 +57,9 @@ def load_datalist(
         InputError: if an argument is not valid, the CSV is missing, empty or lacks a column or a value, a path leads
             out of `dataset_dir`, a file does not exist, or a case of a lesion set has no segmentation.
     """
-    record = dataset if isinstance(dataset, DatasetRecord) else load_record(dataset, records_dir=records_dir)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InputError(f"`limit` must be a number of cases from 1 on, got {limit!r}")
+    record = dataset if isinstance(dataset, DatasetRecord) else load_record(dataset)
+    if limit is not None:
+        check_whole(limit, "limit", least=1)
     record.check_modality(modality)
     root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
     if not root.is_dir():
@@ -104,7 +102,6 @@ def load_datalists(
     *,
     modality: str = "t1",
     fold: int = 0,
-    records_dir: str | Path | None = None,
     limit: int | None = None,
     keep_duplicates: bool = False,
     role: Role | str | None = None,
@@ -119,7 +116,6 @@ def load_datalists(
         split: train, val or test.
         modality: a modality of all the records.
         fold: fold number, for splits that have folds.
-        records_dir: folder of the records.
         limit: number of cases to keep of each set.
         keep_duplicates: whether rows that name the same image again stay.
         role: what all the sets must be, healthy or lesion; None takes any.
@@ -128,7 +124,7 @@ def load_datalists(
         InputError: as `load_datalist`, or if no set is named, or one twice, or one has another role.
     """
     items = []
-    records = load_records(datasets, records_dir=records_dir)
+    records = load_records(datasets)
     others = [record.name for record in records if role is not None and record.role != role]
     if others:
         what = f"{', '.join(others)}: not a {role} set, as its record says"
@@ -248,9 +244,7 @@ def load_splits(
     splits: Sequence[str] = tuple(Split),
     modality: str = "t1",
     fold: int = 0,
-    records_dir: str | Path | None = None,
     limit: int | None = None,
-    drop_shared: bool = True,
     keep_published_splits: bool = False,
 ) -> dict[str, list[Item]]:
     """Load the splits of one or several data sets together, without subjects that are in more than one of them.
@@ -262,9 +256,7 @@ def load_splits(
             their CSV files are there.
         modality: a modality of all the records.
         fold: fold number, for splits that have folds.
-        records_dir: folder of the records.
         limit: number of cases to keep of each set and split, before shared subjects are dropped.
-        drop_shared: whether `drop_leaks` is applied.
         keep_published_splits: keep everything as it was published: shared subjects, and rows that name an image again.
 
     Returns:
@@ -277,7 +269,7 @@ def load_splits(
     unknown = [split for split in splits if split not in tuple(Split)]
     if unknown:
         raise InputError(f"`splits` must be out of {', '.join(Split)}, got {', '.join(map(repr, unknown))}")
-    records = load_records(datasets, records_dir=records_dir)
+    records = load_records(datasets)
     if not any(split in record.splits for split in splits for record in records):
         held = sorted({str(split) for record in records for split in record.splits})
         what = f"none of {', '.join(record.name for record in records)} has the split {' or '.join(map(str, splits))}"
@@ -285,10 +277,10 @@ def load_splits(
     lists: dict[str, list[Item]] = {}
     for split in splits:
         having = [record for record in records if split in record.splits]
-        lists[str(split)] = _load(
-            dataset_dir, having, split, modality, fold=fold, limit=limit, keep_duplicates=keep_published_splits
-        )
-    if keep_published_splits or not drop_shared:
+        options: dict[str, Any] = {"modality": modality, "fold": fold, "limit": limit}
+        options["keep_duplicates"] = keep_published_splits
+        lists[str(split)] = load_datalists(dataset_dir, having, split, **options) if having else []
+    if keep_published_splits:
         return lists
     others = [
         {"subject": subject}
@@ -305,9 +297,3 @@ def load_splits(
         what = f"no case of {', '.join(emptied)} is left: all its subjects are in a later split too"
         raise InputError(what, path=dataset_dir, fix="Correct the split CSVs, or set `keep_published_splits` to true")
     return {split: kept[Split(split)] for split in lists}
-
-
-def _load(
-    dataset_dir: str | Path, records: list[DatasetRecord], split: str, modality: str, **options: Any
-) -> list[Item]:
-    return load_datalists(dataset_dir, records, split, modality=modality, **options) if records else []

@@ -141,7 +141,6 @@ def load_experiment(
     limit: int | None = None,
     train_datasets: Sequence[str | Path | DatasetRecord] | str = (),
     keep_published_splits: bool = False,
-    records_dir: str | Path | None = None,
 ) -> ExperimentSets:
     """Load validation and test splits of several data sets; what is absent is skipped with a warning that says why.
 
@@ -158,12 +157,11 @@ def load_experiment(
             a warning. They stay: a model has seen them, which the reader must judge.
         keep_published_splits: keep repeated rows, and subjects in validation that are in test too; by default both are
             dropped.
-        records_dir: folder of the records.
 
     Raises:
         InputError: if no test split is there, or a split that is there cannot be used.
     """
-    records = load_records(datasets, records_dir=records_dir)
+    records = load_records(datasets)
     sets = ExperimentSets([record.name for record in records])
     for record in records:
         for split, items in ((Split.VAL, sets.val), (Split.TEST, sets.test)):
@@ -186,7 +184,7 @@ def load_experiment(
         raise InputError(f"no test split is there ({reasons})", path=dataset_dir, fix="Check dataset_dir and datasets.")
     if not keep_published_splits:
         sets.val = drop_leaks([], sets.val, sets.test)[1]
-    sets.trained_on = _trained_on(dataset_dir, train_datasets, sets, fold, records_dir)
+    sets.trained_on = _trained_on(dataset_dir, train_datasets, sets, fold)
     return sets
 
 
@@ -203,15 +201,11 @@ def _absence(root: Path, record: DatasetRecord, split: Split, modality: str) -> 
 
 
 def _trained_on(
-    dataset_dir: str | Path,
-    train_datasets: Sequence[str | Path | DatasetRecord] | str,
-    sets: ExperimentSets,
-    fold: int,
-    records_dir: str | Path | None,
+    dataset_dir: str | Path, train_datasets: Sequence[str | Path | DatasetRecord] | str, sets: ExperimentSets, fold: int
 ) -> list[str]:
     """Return, and warn of, the subjects that the network was trained on."""
     found: list[str] = []
-    for record in load_records(train_datasets, records_dir=records_dir) if train_datasets else []:
+    for record in load_records(train_datasets) if train_datasets else []:
         if Split.TRAIN not in record.splits:
             continue
         trained = set(listed_subjects(dataset_dir, record, Split.TRAIN, fold=fold))

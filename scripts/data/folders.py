@@ -22,7 +22,7 @@ def data_dir() -> str:
     """Return the folder of the data sets: `DATA_DIR` of the environment, else of `.env`, else `data`.
 
     Raises:
-        InputError: if `DATA_DIR` is set and is no folder. Without it, the step that reads `data` tells what is missing.
+        InputError: if `DATA_DIR` is set and is no folder. Without it, the step that reads `data` reports what lacks.
     """
     value, source = _setting("DATA_DIR")
     if value is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from numbers import Integral
 from pathlib import Path
 from zlib import crc32
@@ -15,31 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scripts.data.records import DatasetRecord, Role, Split, load_records
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice, check_whole
 from scripts.files import replacing
+from scripts.options.choices import Modality
 
-__all__ = ["PhantomModality", "phantom_affine", "phantom_volume", "write_phantom_tree"]
+__all__ = ["phantom_affine", "phantom_volume", "write_phantom_tree"]
 
 BRAIN_CENTRE_MM = (-1.0, -19.0, 7.0)
 MIN_SIZE = 8
 _MAX_SIZE = 512
 
 
-class PhantomModality(StrEnum):
-    """Contrasts that a phantom can have."""
-
-    T1 = "t1"
-    T2 = "t2"
-
-
 # Mean intensity of white matter, cortex, fluid and lesion.
-CONTRAST = {PhantomModality.T1: (0.85, 0.60, 0.20, 0.30), PhantomModality.T2: (0.35, 0.50, 0.90, 0.75)}
+CONTRAST = {Modality.T1: (0.85, 0.60, 0.20, 0.30), Modality.T2: (0.35, 0.50, 0.90, 0.75)}
 
 
 def phantom_volume(
     shape: Sequence[int] = (24, 24, 16),
     seed: int = 0,
-    modality: str = PhantomModality.T1,
+    modality: str = Modality.T1,
     *,
     lesion: bool = False,
     lesion_radius: float = 0.25,
@@ -64,14 +57,13 @@ def phantom_volume(
         InputError: if an argument is out of its range.
     """
     size = _check_shape(shape)
-    if modality not in tuple(PhantomModality):
-        raise InputError(f"`modality` must be one of {', '.join(PhantomModality)}, got {modality!r}")
+    contrast = CONTRAST[check_choice(Modality, modality, "modality")]
     if not 0 < lesion_radius <= 0.4:
         raise InputError(f"`lesion_radius` must be above 0 and at most 0.4, got {lesion_radius!r}")
     anatomy, texture, place = (np.random.default_rng([seed, stream]) for stream in range(3))
     position = _brain_coordinates(size, anatomy)
     brain = np.linalg.norm(position, axis=0) <= 1
-    white, cortex, fluid, injured = CONTRAST[PhantomModality(modality)]
+    white, cortex, fluid, injured = contrast
     image = np.where(_white_matter(position, anatomy), white, cortex)
     image = np.where(_ventricles(position, anatomy), fluid, image)
     label = _lesion(position, place, radius=lesion_radius) & brain
@@ -182,7 +174,6 @@ def write_phantom_tree(
     num_folds: int = 5,
     seed: int = 0,
     overwrite: bool = False,
-    records_dir: str | Path | None = None,
 ) -> Path:
     """Write phantoms as NIfTI files and the split CSVs that go with them.
 
@@ -203,7 +194,6 @@ def write_phantom_tree(
         num_folds: number of folds.
         seed: seed of all phantoms.
         overwrite: whether files may be written into a folder that is not empty; other files in it are left alone.
-        records_dir: folder of the records; by default the one that belongs to this package.
 
     Returns:
         The folder.
@@ -213,18 +203,17 @@ def write_phantom_tree(
         InputError: if a number is out of its range.
     """
     for name, number in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
-        if not isinstance(number, int) or number < 1:
-            raise InputError(f"`{name}` must be a number from 1 on, got {number!r}")
+        check_whole(number, name, least=1)
     if num_folds not in range(1, num_train + num_val + 1):
         largest = num_train + num_val
         raise InputError(f"`num_folds` must be from 1 to num_train + num_val = {largest}, got {num_folds!r}")
     root = Path(root)
     if root.exists() and not overwrite and (not root.is_dir() or any(root.iterdir())):
         raise InputError("is not an empty folder", path=root, fix="Choose another one or set `overwrite`")
-    records = load_records(datasets, records_dir=records_dir)
+    records = load_records(datasets)
     for record in records:
-        if not set(record.modalities) <= set(PhantomModality):
-            what = f"the modalities of {record.name} must be out of {', '.join(PhantomModality)}"
+        if not set(record.modalities) <= set(Modality):
+            what = f"the modalities of {record.name} must be out of {', '.join(Modality)}"
             raise InputError(f"{what}, got {', '.join(record.modalities)}")
     affine = phantom_affine(shape, spacing)
     plan = _Plan(

@@ -1,4 +1,4 @@
-"""Divide subjects into folds, validation and test, alike in age and sex as `participants.tsv` tells them."""
+"""Divide subjects into folds, validation and test, alike in age and sex as `participants.tsv` has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from scripts.data.records import Role
-from scripts.errors import InputError
+from scripts.errors import InputError, check_whole
 from scripts.files import replacing
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
@@ -206,8 +206,7 @@ def plan_splits(
     Raises:
         InputError: if a number is out of its range, or there are too few subjects for it.
     """
-    if isinstance(num_folds, bool) or not isinstance(num_folds, int) or num_folds < 1:
-        raise InputError(f"`num_folds` must be a number from 1 on, got {num_folds!r}")
+    check_whole(num_folds, "num_folds", least=1)
     subjects = sorted(subjects, key=lambda subject: subject.name)
     if role == Role.LESION:
         test, val = _divide(subjects, val_share, seed, argument="val_share")
@@ -235,6 +234,10 @@ def published_plan(splits: Mapping[str, Sequence[str]], *, subjects: Collection[
 
     Raises:
         InputError: for another name of a split, or if none of the subjects is in any.
+
+    Examples:
+        >>> published_plan({"a": ["train_fold0"], "b": ["val_fold0"], "c": ["test"]}, subjects=["a", "b", "c"])
+        SplitPlan(test=('c',), folds=((('a',), ('b',)),))
     """
     known = re.compile(r"test|(?:train|val)_fold\d+")
     members: dict[str, list[str]] = {}

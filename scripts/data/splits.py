@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import logging
 import posixpath
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["LeakReport", "drop_duplicates", "drop_leaks", "find_leaks", "read_column", "read_split", "resolve_path"]
+__all__ = ["drop_duplicates", "drop_leaks", "read_column", "read_split", "resolve_path"]
 
 
 def read_split(path: Path, *, required: Mapping[str, str]) -> list[dict[str, str]]:
@@ -109,53 +107,6 @@ def _row(
 
 Item = dict[str, Any]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """Hold what `find_leaks` found; true if there is anything.
-
-    Attributes:
-        duplicates: per datalist, the cases whose image is listed more than once.
-        shared: per pair of datalists, the subjects that are in both.
-    """
-
-    duplicates: Mapping[str, tuple[str, ...]]
-    shared: Mapping[tuple[str, str], tuple[str, ...]]
-
-    def __bool__(self) -> bool:
-        """Return whether anything was found."""
-        return bool(self.duplicates or self.shared)
-
-    def __str__(self) -> str:
-        """Return one line per finding, with the names."""
-        lines = [f"{name}: {len(cases)} duplicate(s): {', '.join(cases)}" for name, cases in self.duplicates.items()]
-        for (first, second), subjects in self.shared.items():
-            lines.append(f"{first} and {second}: {len(subjects)} shared subject(s): {', '.join(subjects)}")
-        return "\n".join(lines) or "no duplicates, no shared subjects"
-
-
-def find_leaks(datalists: Mapping[str, Sequence[Item]]) -> LeakReport:
-    """Find images listed twice in a datalist and subjects shared between datalists.
-
-    Subjects are compared by the key `subject`, which carries the data set they belong to, so that a synthetic case
-    counts as the subject whose scan it was made from.
-
-    Args:
-        datalists: datalists of `load_datalist`, by any name.
-    """
-    duplicates = {}
-    for name, items in datalists.items():
-        counts = Counter(item["image"] for item in items)
-        repeated = {item["image"]: item["case"] for item in items if counts[item["image"]] > 1}
-        if repeated:
-            duplicates[name] = tuple(sorted(repeated.values()))
-    shared = {}
-    for first, second in combinations(datalists, 2):
-        subjects = _subjects(datalists[first]) & _subjects(datalists[second])
-        if subjects:
-            shared[first, second] = tuple(sorted(subjects))
-    return LeakReport(duplicates, shared)
 
 
 def drop_duplicates(items: Sequence[Item], *, source: object) -> list[Item]:

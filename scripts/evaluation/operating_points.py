@@ -17,6 +17,7 @@ from typing import Any
 
 from scripts.errors import InputError
 from scripts.files import replacing
+from scripts.options.choices import Modality
 from scripts.report.tables import write_json
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 _MAP = "anomaly_map"  # what a modality's thresholds are for
-_MODALITIES = ("t1", "t2")
 logger = logging.getLogger(__name__)
 
 
@@ -95,7 +95,7 @@ class OperatingPoints:
     def values(self) -> dict[str, float]:
         """The threshold of each modality that has one."""
         if self.threshold is not None:
-            return dict.fromkeys(_MODALITIES, self.threshold)
+            return dict.fromkeys(map(str, Modality), self.threshold)
         chosen = {name: self._chosen(entry) for name, entry in self._entries.items()}
         return {name: float(point["threshold"]) for name, point in chosen.items() if point is not None}
 
@@ -231,6 +231,10 @@ def read_thresholds(
     Raises:
         InputError: when the file is missing or no JSON, has no entry for this modality and preset, or a threshold is no
             finite number.
+
+    Examples:
+        >>> read_thresholds({"anomaly_map": 0.2})
+        {'anomaly_map': {'best_dice': 0.2}}
     """
     if source is None or source == "":
         return {}
@@ -240,7 +244,7 @@ def read_thresholds(
     named = {
         _MAP if key == modality else key: _by_name(entry, preset)
         for key, entry in content.items()
-        if key not in _MODALITIES or key == modality
+        if key not in list(Modality) or key == modality
     }
     if content and not any(named.values()):
         raise InputError(f"there is no threshold for {modality} with the preset {preset!r}", path=path)

@@ -103,7 +103,7 @@ class RunScores:
     """Keep the pooled scores of every data set and map of a run, and derive operating points from them.
 
     A data set in which no voxel is a lesion counts as healthy. First all cases are added; then `around` gets the other
-    voxels around the lesion scores, and `points` what another search than the exact one found (see `pooled_search`).
+    voxels around the lesion scores.
 
     Args:
         region: voxels that count in pooled metrics; healthy thresholds always look at brain voxels alone.
@@ -118,7 +118,6 @@ class RunScores:
         self.region, self.healthy_rates, self.fixed = region, tuple(healthy_rates), fixed
         self.pooled: dict[tuple[str, str], PooledScores] = {}
         self.around: dict[tuple[Group, str], NDArray[np.int64]] = {}
-        self.points: dict[tuple[Group, str], DicePoint] = {}
         self._counts: dict[tuple[Group, str], ScoreCounts] = {}
         self._lesions: dict[tuple[Group, str], ScoreCounts] = {}
 
@@ -160,8 +159,7 @@ class RunScores:
 
     def best(self, group: Group, map_name: str) -> DicePoint:
         """Return the best Dice over the voxels of a group and its threshold."""
-        found = self.points.get((group, map_name))
-        return pooled_best_dice(self.counts(group, map_name)) if found is None else found
+        return pooled_best_dice(self.counts(group, map_name))
 
     def thresholds(self, map_name: str) -> dict[str, float]:
         """Derive a map's thresholds for a later run.
@@ -212,7 +210,12 @@ class RunScores:
 
 
 def healthy_point(rate: float) -> str:
-    """Return the name of the threshold with this false positive rate on healthy brains."""
+    """Return the name of the threshold with this false positive rate on healthy brains.
+
+    Examples:
+        >>> healthy_point(0.05)
+        'healthy_fpr_0.05'
+    """
     return f"healthy_fpr_{rate:g}"
 
 

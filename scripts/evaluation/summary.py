@@ -29,6 +29,11 @@ def mean_over_cases(values: Sequence[float], *, num_bootstrap: int = 0) -> dict[
     Returns:
         `mean`, `std` (with n - 1), `n` (cases in which the metric is defined), and `ci95_low`, `ci95_high` when asked
         for; NaN where there are too few cases.
+
+    Examples:
+        >>> described = mean_over_cases([0.5, 0.7, float("nan")])
+        >>> round(described["mean"], 3), described["n"]
+        (0.6, 2)
     """
     array = np.asarray(values, dtype=np.float64)
     known = array[~np.isnan(array)]

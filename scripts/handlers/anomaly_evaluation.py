@@ -12,7 +12,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from scripts.data.folders import check_writable
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice, check_whole
 from scripts.evaluation.case import CaseStore, engine_items, read_case
 from scripts.evaluation.figures import chosen_panels, draw_case, draw_curves, panel_point, read_panels
 from scripts.evaluation.operating_points import ThresholdsSource, read_thresholds, write_thresholds
@@ -106,14 +106,11 @@ class AnomalyEvaluationHandler:
         unknown = [name for name in self.map_names if name not in self.outputs]
         if unknown or not self.map_names:
             raise InputError(f"`map_names` must be some of the outputs {self.outputs}, got {self.map_names}")
-        if region not in list(Region):
-            raise InputError(f"`region` must be one of {[str(choice) for choice in Region]}, got {region!r}")
         if not all(0 < rate < 1 for rate in healthy_rates):
             raise InputError(f"`healthy_rates` must be in (0, 1), got {list(healthy_rates)}")
-        if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, int) or num_bootstrap < 0:
-            raise InputError(f"`num_bootstrap` must be a whole number from 0 on, got {num_bootstrap!r}")
+        check_whole(num_bootstrap, "num_bootstrap", least=0)
         self.lesion_bins = size_bins(lesion_bins_ml)
-        self.region = Region(region)
+        self.region = check_choice(Region, region, "region")
         self.thresholds = read_thresholds(thresholds, modality=modality, preset=preset)
         self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), read_panels(panels), num_bootstrap
         self.carry, self.spacing_mm = tuple(carry), spacing_mm

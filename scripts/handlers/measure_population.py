@@ -37,7 +37,6 @@ class PopulationHandler:
         smoothing_sigma: of the neighbourhood that mean and spread are pooled over, voxels.
         num_components: r, principal components to keep, fewer than the subjects less one.
         component_sigma: of the residuals before the components are found, voxels.
-        spread: std or mad.
 
     Raises:
         InputError: if `outputs` lacks the reconstruction; at its start if there are fewer
@@ -53,7 +52,6 @@ class PopulationHandler:
     smoothing_sigma: float = 2.0
     num_components: int = 16
     component_sigma: float = 1.0
-    spread: str = "std"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -92,7 +90,6 @@ class PopulationHandler:
             "smoothing_sigma": self.smoothing_sigma,
             "num_components": self.num_components,
             "component_sigma": self.component_sigma,
-            "spread": self.spread,
         }
         statistics = self._fit.finish(**fit)
         about = {

@@ -17,7 +17,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from scripts.data.inputs.files import readable_name
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
 from scripts.handlers.derivatives import write_sidecars
@@ -53,11 +53,12 @@ class DicomOutput(StrEnum):
 
         Raises:
             InputError: for anything else.
+
+        Examples:
+            >>> DicomOutput.of(False)
+            <DicomOutput.FALSE: 'false'>
         """
-        word = str(value).strip().lower()
-        if word not in list(cls):
-            raise InputError(f"`dicom` must be one of {', '.join(cls)}, got {value!r}")
-        return cls(word)
+        return check_choice(cls, str(value).strip().lower(), "dicom")
 
 
 def dicom_files(output_dir: str, item: Mapping[str, Any], save: Sequence[str], when: DicomOutput) -> dict[str, Path]:

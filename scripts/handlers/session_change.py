@@ -64,7 +64,6 @@ def compare_sessions(
     result: Mapping[str, Any],
     volumes: Mapping[str, NDArray],
     affine: NDArray[np.float64],
-    seed: int = 0,
 ) -> SessionChange:
     """Align a baseline with its follow-up, and say what became of the candidate regions.
 
@@ -77,7 +76,6 @@ def compare_sessions(
         result: `result.json` of the follow-up; `threshold` and the alignment with the template are used.
         volumes: [H, W, D] of the follow-up: `image`, `anomaly_map`, `brain_mask`, `lesion_mask`.
         affine: voxel to world of the follow-up, mm.
-        seed: of the registration's sampling.
 
     Returns:
         The change; with `status` `failed` and `reasons` where the baseline has no result, or does not fit.
@@ -93,7 +91,7 @@ def compare_sessions(
             brain_mask=volumes["brain_mask"] > 0,
             affine=affine,
         )
-        fit = _align(earlier, later, start=_through_template(found, result), seed=seed)
+        fit = _align(earlier, later, start=_through_template(found, result))
     except InputError as error:
         logger.warning("%s: not compared with %s: %s", result["case"], baseline["case"], error)
         where = f"{Path(error.path).name}: " if error.path is not None else ""
@@ -170,10 +168,10 @@ def _load(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     return as_volume(image), grid_of(image)
 
 
-def _align(earlier: _Session, later: _Session, *, start: NDArray[np.float64] | None, seed: int) -> SessionFit:
+def _align(earlier: _Session, later: _Session, *, start: NDArray[np.float64] | None) -> SessionFit:
     fixed = prepare_scan(later.image, later.brain_mask, later.affine)
     moving = prepare_scan(earlier.image, earlier.brain_mask, earlier.affine)
-    fit = align_sessions(moving, fixed, start=start, seed=seed)
+    fit = align_sessions(moving, fixed, start=start)
     fit.check()
     return fit
 

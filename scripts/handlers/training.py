@@ -50,6 +50,12 @@ class EmaRamp:
 
     References:
         TensorFlow's `ExponentialMovingAverage(num_updates)`: decay min(decay, (1 + n)/(10 + n)).
+
+    Examples:
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> EmaRamp(momentum=0.01).attach(engine)
+        >>> engine.run(range(90)).ema_momentum
+        0.09
     """
 
     def __init__(self, *, momentum: float, name: str = "ema_momentum") -> None:
@@ -79,6 +85,15 @@ class EpochSeed:
     Args:
         seed: of the run; None leaves all generators alone, and a resumed run differs from an undisturbed one.
         dataset: whose random transforms are seeded, for loaders without workers.
+
+    Examples:
+        >>> samples = []
+        >>> for _ in range(2):
+        ...     engine = Engine(lambda engine, batch: float(torch.rand(1)))
+        ...     EpochSeed(7).attach(engine)
+        ...     samples.append(engine.run([None]).output)
+        >>> samples[0] == samples[1]
+        True
     """
 
     def __init__(self, seed: int | None, *, dataset: Any = None) -> None:

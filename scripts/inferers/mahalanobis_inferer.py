@@ -75,7 +75,6 @@ class ScoreMaps:
             self.brain_mask,
             score=score,
             extent=o.extent,
-            window=o.window,
             regularization=o.regularization,
             population=self.healthy,
             cloud_covariance=o.cloud_covariance,
@@ -178,6 +177,16 @@ class MahalanobisInferer(Inferer):
 
     References:
         Behrendt et al., MICCAI 2024, doi:10.1007/978-3-031-72120-5_37, section 2.
+
+    Examples:
+        >>> from monai.networks.schedulers import DDPMScheduler
+        >>> class Unchanged(torch.nn.Module):
+        ...     def forward(self, x, timesteps, context):
+        ...         return context
+        >>> inferer = MahalanobisInferer(DDPMScheduler(), outputs=["reconstruction"], num_samples=2, progress=False)
+        >>> scan = torch.rand(1, 1, 16, 16, 4)
+        >>> bool(torch.allclose(inferer(scan, Unchanged()), scan, atol=1e-6))
+        True
     """
 
     def __init__(

@@ -41,7 +41,12 @@ class PopulationFile:
 
 
 def population_path(folder: str | Path, modality: str) -> Path:
-    """Return where a modality's population statistics lie."""
+    """Return where a modality's population statistics lie.
+
+    Examples:
+        >>> population_path("models", "t1").as_posix()
+        'models/population_t1.pt'
+    """
     return Path(folder) / f"population_{modality}.pt"
 
 

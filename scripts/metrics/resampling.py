@@ -42,7 +42,7 @@ def bootstrap_interval(values: ArrayLike, *, num_rounds: int = 10_000, level: fl
 
     Args:
         values: [N], one number per case; NaN (a case without a lesion) is left out.
-        num_rounds: resamples drawn.
+        num_rounds: number of resamples.
         level: coverage, in (0, 1).
         seed: of the resampling; the global random state is not touched.
 
@@ -78,13 +78,13 @@ def permutation_test(a: ArrayLike, b: ArrayLike, *, num_rounds: int = 10_000, se
     """Test whether two runs differ on the same cases by swapping the runs at random within each case.
 
     Swapping a pair flips the sign of its difference; the statistic is the mean difference, two-sided. When 2^N is at
-    most `num_rounds`, all sign patterns are counted instead of drawn, and the p-value is exact.
+    most `num_rounds`, all sign patterns are counted instead of sampled, and the p-value is exact.
 
     Args:
         a: [N], a metric of the first run, one number per case.
         b: [N], the same metric of the second run for the same cases in the same order.
-        num_rounds: patterns drawn.
-        seed: of the draws; the global random state is not touched.
+        num_rounds: number of patterns.
+        seed: of the patterns; the global random state is not touched.
 
     Returns:
         The result over the pairs in which neither number is NaN; the p-value of fewer than two pairs is NaN.

@@ -18,7 +18,6 @@ __all__ = [
     "ScoreCounts",
     "SliceScores",
     "VoxelScores",
-    "compact_counts",
     "count_around",
     "counts_from_around",
     "lesion_counts",
@@ -148,27 +147,6 @@ def _rounded_down(scores: NDArray[np.floating], mantissa_bits: int) -> NDArray[n
 
 
 _PIECE = 1 << 20  # voxels sorted at a time: their working memory is about 20 MB
-
-
-def compact_counts(scores: ArrayLike, target: ArrayLike) -> ScoreCounts:
-    """Count voxels as `ScoreCounts.count` does, but with one entry for all others between two lesion scores.
-
-    Average precision, AUROC, best Dice with its threshold and precision at each recall are exactly those of the voxels.
-    O(N log N) time; memory for the result and one piece of the scores.
-
-    Args:
-        scores: any shape, higher is more anomalous.
-        target: same shape, 1 inside lesions and 0 elsewhere.
-
-    Returns:
-        Counts at the L distinct lesion scores, and at no more than L + 1 places between, below and above them.
-
-    Raises:
-        InputError: when shapes differ, a score is not finite or the target is not binary.
-    """
-    flat, lesion = checked_pair(scores, target)
-    positives = lesion_counts(flat[lesion])
-    return counts_from_around(positives, count_around(positives, flat[~lesion]))
 
 
 def lesion_counts(scores: ArrayLike) -> ScoreCounts:

@@ -19,14 +19,12 @@ from skimage.morphology import area_opening
 __all__ = [
     "LesionScores",
     "Lesions",
-    "PanopticScores",
     "ReconstructionError",
     "SegmentationScores",
     "SizeBin",
     "find_lesions",
     "lesion_recall",
     "lesion_scores",
-    "panoptic_scores",
     "reconstruction_error",
     "segmentation_scores",
     "size_bins",
@@ -35,32 +33,32 @@ __all__ = [
 
 
 class LesionScores(NamedTuple):
-    """Counts and rates by connected component.
+    """Scores by connected component; all but the precision are NaN without a lesion.
 
     Attributes:
-        num_lesions: components of the target.
-        num_detected: of those, how many hold at least one predicted voxel.
-        num_predicted: components of the prediction.
-        num_confirmed: of those, how many hold at least one lesion voxel.
-        sensitivity: num_detected / num_lesions; NaN without a lesion.
-        precision: num_confirmed / num_predicted; NaN without a predicted component.
-        f1: harmonic mean of the two; 0 when nothing is predicted or confirmed, NaN without a lesion.
+        sensitivity: share of the lesions that hold at least one predicted voxel.
+        precision: share of the predicted components that hold at least one lesion voxel; NaN without a component.
+        f1: harmonic mean of the two; 0 when nothing is predicted or confirmed.
+        f1_iou50: 2 matched / (lesions + predicted components), the recognition quality: matched one to one, with an
+            intersection over union above 0.5.
+        panoptic_quality: sum of the matches' IoU / the mean of lesions and predicted components.
     """
 
-    num_lesions: int
-    num_detected: int
-    num_predicted: int
-    num_confirmed: int
     sensitivity: float
     precision: float
     f1: float
+    f1_iou50: float
+    panoptic_quality: float
 
 
 def lesion_scores(prediction: ArrayLike, target: ArrayLike) -> LesionScores:
-    """Count the lesions found and the predicted components that are lesions.
+    """Compare the lesions with the predicted components, by one voxel of overlap and by matching.
 
     A component is a set of voxels joined by faces, edges or corners (26 neighbours in 3D). One voxel of overlap counts
-    as found: lesions here are small, and how well a found lesion is outlined is what Dice says.
+    as found: lesions here are small, and how well a found lesion is outlined is what Dice says. Matching is stricter:
+    there one component has to outline the lesion. MONAI's `compute_panoptic_quality` does it; it gets the voxels of
+    either mask and the predicted components that meet a lesion, because it makes a mask for each; the rest cannot
+    match.
 
     Args:
         prediction: any shape of 1 to 3 axes, 0 or 1.
@@ -68,27 +66,39 @@ def lesion_scores(prediction: ArrayLike, target: ArrayLike) -> LesionScores:
 
     Raises:
         InputError: when the shapes differ or a value is not 0 or 1.
+
+    References:
+        Kirillov et al., CVPR 2019, Panoptic Segmentation, doi:10.1109/CVPR.2019.00963.
+
+    Examples:
+        >>> lesion_scores([1, 1, 0, 0, 1], [0, 1, 0, 0, 0])
+        LesionScores(sensitivity=1.0, precision=0.5, f1=0.6666666666666666, f1_iou50=0.0, panoptic_quality=0.0)
     """
     predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
     if predicted.shape != lesion.shape:
         raise InputError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
-    num_lesions, num_detected = _components_meeting(lesion, predicted)
-    num_predicted, num_confirmed = _components_meeting(predicted, lesion)
-    sensitivity = num_detected / num_lesions if num_lesions else math.nan
-    precision = num_confirmed / num_predicted if num_predicted else math.nan
+    lesions, num_lesions = connected_components(lesion, connectivity=lesion.ndim, return_num=True)
+    components, num_components = connected_components(predicted, connectivity=predicted.ndim, return_num=True)
+    meeting = np.unique(components[lesion & predicted])
+    precision = len(meeting) / num_components if num_components else math.nan
     if not num_lesions:
-        f1 = math.nan
-    elif not num_confirmed:
-        f1 = 0.0
-    else:
-        f1 = 2 * sensitivity * precision / (sensitivity + precision)
-    return LesionScores(num_lesions, num_detected, num_predicted, num_confirmed, sensitivity, precision, f1)
+        return LesionScores(math.nan, precision, math.nan, math.nan, math.nan)
+    if not len(meeting):
+        return LesionScores(0.0, precision, 0.0, 0.0, 0.0)
+    sensitivity = len(np.unique(lesions[lesion & predicted])) / num_lesions
+    used = np.isin(components, meeting) | lesion
+    pred = np.where(np.isin(components[used], meeting), components[used], 0)
+    matched, _, _, iou = compute_panoptic_quality(
+        _instances(pred), _instances(lesions[used]), output_confusion_matrix=True
+    ).tolist()
+    mean = (num_lesions + num_components) / 2
+    f1 = 2 * sensitivity * precision / (sensitivity + precision)
+    return LesionScores(sensitivity, precision, f1, matched / mean, iou / mean)
 
 
-def _components_meeting(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return (components of `mask`, those of them that overlap `other`)."""
-    labels, total = connected_components(mask, connectivity=mask.ndim, return_num=True)
-    return int(total), len(np.unique(labels[mask & other]))
+def _instances(labels: NDArray[np.integer]) -> torch.Tensor:
+    """Return numbered components as MONAI takes them."""
+    return torch.from_numpy(labels.astype(np.int32))[None]
 
 
 class Lesions(NamedTuple):
@@ -173,59 +183,6 @@ def size_bins(edges_ml: Sequence[float]) -> list[SizeBin]:
     return [SizeBin(low, high) for low, high in pairwise(edges)]
 
 
-class PanopticScores(NamedTuple):
-    """Scores over lesions that are matched one to one; NaN without a lesion.
-
-    Attributes:
-        f1: 2 matched / (lesions + predicted components), the recognition quality.
-        quality: sum of the matches' IoU / the mean of lesions and predicted components, the panoptic quality.
-    """
-
-    f1: float
-    quality: float
-
-
-def panoptic_scores(prediction: ArrayLike, target: ArrayLike) -> PanopticScores:
-    """Match connected components of prediction and target whose intersection over union is above 0.5.
-
-    Stricter than `lesion_scores`: a lesion counts as found only if one component outlines it. Components are joined by
-    faces, edges and corners. MONAI's `compute_panoptic_quality` does the matching; it gets the voxels of either mask
-    and the predicted components that meet a lesion, because it makes a mask for each; the rest cannot match.
-
-    Args:
-        prediction: any shape of 1 to 3 axes, 0 or 1.
-        target: same shape, 0 or 1.
-
-    Raises:
-        InputError: when the shapes differ or a value is not 0 or 1.
-
-    References:
-        Kirillov et al., CVPR 2019, Panoptic Segmentation, doi:10.1109/CVPR.2019.00963.
-    """
-    predicted, lesion = checked_mask(prediction, name="prediction"), checked_mask(target)
-    if predicted.shape != lesion.shape:
-        raise InputError(f"`prediction` and `target` must have the same shape, got {predicted.shape}, {lesion.shape}")
-    lesions, num_lesions = connected_components(lesion, connectivity=lesion.ndim, return_num=True)
-    components, num_components = connected_components(predicted, connectivity=predicted.ndim, return_num=True)
-    if not num_lesions:
-        return PanopticScores(math.nan, math.nan)
-    meeting = np.unique(components[lesion & predicted])
-    if not len(meeting):
-        return PanopticScores(0.0, 0.0)
-    used = np.isin(components, meeting) | lesion
-    pred = np.where(np.isin(components[used], meeting), components[used], 0)
-    matched, _, _, iou = compute_panoptic_quality(
-        _instances(pred), _instances(lesions[used]), output_confusion_matrix=True
-    ).tolist()
-    mean = (num_lesions + num_components) / 2
-    return PanopticScores(matched / mean, iou / mean)
-
-
-def _instances(labels: NDArray[np.integer]) -> torch.Tensor:
-    """Return numbered components as MONAI takes them."""
-    return torch.from_numpy(labels.astype(np.int32))[None]
-
-
 class SegmentationScores(NamedTuple):
     """All metrics of one predicted mask.
 
@@ -283,7 +240,7 @@ def segmentation_scores(
     true_positives = int((predicted & lesion).sum())
     voxel_ml = math.prod(spacing_mm) / 1000
     hausdorff, hausdorff95 = _hausdorff_mm(predicted, lesion, spacing_mm)
-    by_lesion, matched = lesion_scores(predicted, lesion), panoptic_scores(predicted, lesion)
+    by_lesion = lesion_scores(predicted, lesion)
     return SegmentationScores(
         dice=2 * true_positives / (num_predicted + num_lesion) if num_lesion else math.nan,
         precision=true_positives / num_predicted if num_predicted else math.nan,
@@ -292,8 +249,8 @@ def segmentation_scores(
         hausdorff95_mm=hausdorff95,
         lesion_sensitivity=by_lesion.sensitivity,
         lesion_f1=by_lesion.f1,
-        lesion_f1_iou50=matched.f1,
-        panoptic_quality=matched.quality,
+        lesion_f1_iou50=by_lesion.f1_iou50,
+        panoptic_quality=by_lesion.panoptic_quality,
         predicted_ml=num_predicted * voxel_ml,
         false_positive_ml=(num_predicted - true_positives) * voxel_ml,
     )

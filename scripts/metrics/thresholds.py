@@ -7,17 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scripts.errors import InputError
-from scripts.metrics.arrays import checked_pair, checked_scores
 from scripts.metrics.score_counts import ScoreCounts
 
 __all__ = [
     "DicePoint",
-    "best_dice",
     "conformal_p_value",
-    "greedy_dice",
-    "healthy_threshold",
     "largest_p_value",
     "pooled_best_dice",
     "threshold_at_rate",
@@ -32,99 +27,29 @@ class DicePoint(NamedTuple):
     threshold: float
 
 
-def best_dice(scores: ArrayLike, target: ArrayLike) -> DicePoint:
-    """Find the threshold of the highest Dice exactly, over all thresholds.
+def pooled_best_dice(counts: ScoreCounts) -> DicePoint:
+    """Find the threshold of the highest Dice exactly, over all thresholds `counts.values`.
 
-    Dice changes only where the threshold crosses a score, so the distinct scores are all the candidates there are: one
-    sort counts lesion and other voxels per score, cumulative sums give 2 TP / (predicted + lesion) at each. Of
-    thresholds with equal Dice the highest is returned, the one that predicts the fewest voxels. O(N log N) time, O(N)
-    memory.
+    Dice changes only where the threshold crosses a score, so the distinct scores are all the candidates there are:
+    cumulative sums of lesion and other voxels per score give 2 TP / (predicted + lesion) at each. Of thresholds with
+    equal Dice the highest is returned, the one that predicts the fewest voxels.
 
     Args:
-        scores: any shape, higher is more anomalous.
-        target: same shape, 1 inside lesions and 0 elsewhere.
+        counts: voxels counted by score.
 
     Returns:
         The best Dice and its threshold, which is one of the scores; (NaN, NaN) when there is no lesion voxel.
 
-    Raises:
-        InputError: when shapes differ, a score is not finite or the target is not binary.
-
     Examples:
-        >>> best_dice([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1])
+        >>> pooled_best_dice(ScoreCounts.count([0.1, 0.4, 0.8, 0.9], [0, 0, 1, 1]))
         DicePoint(dice=1.0, threshold=0.8)
     """
-    return pooled_best_dice(ScoreCounts.count(scores, target))
-
-
-def pooled_best_dice(counts: ScoreCounts) -> DicePoint:
-    """Find the highest Dice over the thresholds `counts.values`; ties and NaN as in `best_dice`."""
     if counts.num_positives == 0:
         return DicePoint(math.nan, math.nan)
     true_positives, predicted = counts.at_or_above()
     dice = 2 * true_positives / (predicted + counts.num_positives)
     best = len(dice) - 1 - int(np.argmax(dice[::-1]))
     return DicePoint(float(dice[best]), float(counts.values[best]))
-
-
-def greedy_dice(scores: ArrayLike, target: ArrayLike, *, num_steps: int = 10) -> DicePoint:
-    """Search for the highest Dice by greedy bisection of [0, maximum], as the reference experiment does.
-
-    Each step looks at one quarter and three quarters of the interval and goes on in the half of the better one (the
-    lower half on a tie); the best threshold seen wins, the later one on a tie. The search can miss the optimum and
-    never beats `best_dice`: it is here to compare with published numbers. Thresholds are computed in the dtype of
-    `scores`.
-
-    Args:
-        scores: any shape, higher is more anomalous, the maximum at least 0.
-        target: same shape, 1 inside lesions and 0 elsewhere.
-        num_steps: halvings of the interval.
-
-    Returns:
-        The best Dice seen and its threshold; (NaN, NaN) when there is no lesion voxel.
-
-    Raises:
-        InputError: when shapes differ, a score is not finite, the target is not binary or `num_steps` is below 1.
-    """
-    if num_steps < 1:
-        raise InputError(f"`num_steps` must be at least 1, got {num_steps}")
-    flat, lesion = checked_pair(scores, target)
-    if not lesion.any():
-        return DicePoint(math.nan, math.nan)
-    number, ordered, ordered_lesion = flat.dtype.type, np.sort(flat), np.sort(flat[lesion])
-    bottom, top, best = number(0), flat.max(), DicePoint(-1.0, math.nan)
-    for _ in range(num_steps):
-        steps = []
-        for share in (0.25, 0.75):
-            threshold = bottom + (top - bottom) * number(share)
-            predicted = len(ordered) - int(np.searchsorted(ordered, threshold))
-            true_positives = len(ordered_lesion) - int(np.searchsorted(ordered_lesion, threshold))
-            steps.append(DicePoint(2 * true_positives / (predicted + len(ordered_lesion)), float(threshold)))
-        low, high = steps
-        better = low if low.dice >= high.dice else high
-        best = better if better.dice >= best.dice else best
-        middle = bottom + (top - bottom) * number(0.5)
-        bottom, top = (bottom, middle) if better is low else (middle, top)
-    return best
-
-
-def healthy_threshold(scores_list: Sequence[ArrayLike], rate: float) -> float:
-    """Find the lowest threshold that at most the share `rate` of the pooled healthy brain voxels reaches.
-
-    Args:
-        scores_list: one array per healthy volume, any shape: the scores of its brain voxels.
-        rate: tolerated false positive rate, in (0, 1).
-
-    Returns:
-        A threshold t with mean(scores >= t) <= rate: the lowest of the scores that satisfies it. When even the highest
-        score is too common (ties), the next float32 above it, where nothing is predicted.
-
-    Raises:
-        InputError: when there is no voxel, a score is not finite or the rate is out of range.
-    """
-    if not len(scores_list):
-        raise InputError("`scores_list` must hold at least one volume, got none")
-    return threshold_at_rate(ScoreCounts.count(np.concatenate([checked_scores(s).ravel() for s in scores_list])), rate)
 
 
 def threshold_at_rate(counts: ScoreCounts, rate: float) -> float:

@@ -22,6 +22,13 @@ class FinishedScans:
 
     Args:
         most: how many; a scan of 256 x 256 x 180 voxels takes about 250 MiB.
+
+    Examples:
+        >>> scans = FinishedScans(most=1)
+        >>> scans.put("a", {"score": 1.0})
+        >>> scans.put("b", {"score": 2.0})
+        >>> scans.get("a"), scans.get("b")
+        (None, {'score': 2.0})
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -53,6 +60,10 @@ def new_entries(data: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, 
     Args:
         data: the case.
         asked: the request that it came from.
+
+    Examples:
+        >>> new_entries({"image": "a.nii", "pred": 1}, {"image": "a.nii"})
+        {'pred': 1}
     """
     return {name: value for name, value in data.items() if value is not asked.get(name, _APART) and name != _APART}
 

@@ -37,6 +37,10 @@ def check_request(
 
     Raises:
         InputError: for the first option that cannot be used, that is none here, or that is misspelled.
+
+    Examples:
+        >>> check_request({"num_samples": "5"}, offered={"num_samples": 10})
+        {'num_samples': 5}
     """
     for name in request:
         _check_name(str(name), offered)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.options.fields import NetworkDtype, checked_kind
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -97,7 +97,6 @@ class Conditioning(StrEnum):
     """How the feature vector reaches the U-Net."""
 
     FILM = "film"
-    CROSS_ATTENTION = "cross_attention"
     NONE = "none"
 
 
@@ -107,15 +106,14 @@ class ConditionedUNet(nn.Module):
     The U-Net is a library's, unchanged in size and layer names: `generative.networks.nets.DiffusionModelUNet` or
     `monai.networks.nets.DiffusionModelUNet`. With `film`, the feature vector joins the time embedding through the
     library's class-embedding branch (a linear layer in the place of its table), and each residual block turns the sum
-    into a scale and a shift. With `cross_attention` it is the one context token of the library's own spatial
-    transformers.
+    into a scale and a shift.
 
     Args:
         unet: 2D U-Net with one input and one output channel. For weights of monai-generative's, build MONAI core's with
-            `include_fc=False` for `film` and `none` and True for `cross_attention`, and use its `load_old_state_dict`.
+            `include_fc=False`, and use its `load_old_state_dict`.
         encoder: maps slices [B, 1, H, W] to feature vectors [B, feature_dim]; None only for `conditioning="none"`.
         feature_dim: length of the feature vector.
-        conditioning: `film`, `cross_attention` or `none`.
+        conditioning: `film` or `none`.
         autocast_dtype: a torch dtype's name (`bfloat16`) in which convolutions and products run under autocast, on the
             CPU too; None computes in the weights' own type.
         activation_checkpointing: train with less memory, `recompute_activations`.
@@ -138,16 +136,11 @@ class ConditionedUNet(nn.Module):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if conditioning not in list(Conditioning):
-            raise InputError(f"`conditioning` must be one of {[str(c) for c in Conditioning]}, got {conditioning!r}.")
-        self.conditioning = Conditioning(conditioning)
+        self.conditioning = check_choice(Conditioning, conditioning, "conditioning")
         if self.conditioning != Conditioning.NONE and encoder is None:
             raise InputError(f"`encoder` must be a network for conditioning {self.conditioning!s}, got None.")
-        if (self.conditioning == Conditioning.CROSS_ATTENTION) != bool(unet.with_conditioning):
-            raise InputError(
-                f"`unet` must be built with with_conditioning={self.conditioning == Conditioning.CROSS_ATTENTION} for "
-                f"conditioning {self.conditioning!s}, got with_conditioning={unet.with_conditioning}."
-            )
+        if unet.with_conditioning:
+            raise InputError("`unet` must be built with with_conditioning=False, got with_conditioning=True")
         autocast_dtype = checked_kind("autocast_dtype", NetworkDtype, autocast_dtype)
         self.feature_dim = feature_dim
         self.autocast_dtype = autocast_dtype
@@ -194,14 +187,12 @@ class ConditionedUNet(nn.Module):
             InputError: if the network is conditioned and `context` is None.
         """
         with self._autocast(x.device):
-            return self.unet(x, timesteps, **self._condition(context, x.dtype)).to(x.dtype)
+            return self.unet(x, timesteps, **self._condition(context)).to(x.dtype)
 
-    def _condition(self, context: torch.Tensor | None, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    def _condition(self, context: torch.Tensor | None) -> dict[str, torch.Tensor]:
         if self.conditioning == Conditioning.NONE:
             return {}
         features = self.encode(context) if context is not None and context.ndim == 4 else context
         if features is None:
             raise InputError(f"`context` must be slices or features for conditioning {self.conditioning!s}, got None.")
-        if self.conditioning == Conditioning.FILM:
-            return {"class_labels": features}
-        return {"context": features[:, None].to(dtype)}
+        return {"class_labels": features}

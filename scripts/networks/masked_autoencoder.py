@@ -152,6 +152,11 @@ class Densify(nn.Module):
     Args:
         in_channels: channels of the feature map, and length of the token.
         out_channels: the decoder's width at this level.
+
+    Examples:
+        >>> fill = Densify(4, 8)
+        >>> fill(torch.rand(1, 4, 6, 6), torch.ones(1, 3, 3, dtype=torch.bool)).shape
+        torch.Size([1, 8, 6, 6])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -186,6 +191,12 @@ class HierarchicalDecoder(nn.Module):
 
     References:
         Tian et al., ICLR 2023, arXiv:2301.03580, section 3.2.
+
+    Examples:
+        >>> decoder = HierarchicalDecoder(channels=[8, 16], strides=[2, 4])
+        >>> maps = torch.rand(1, 8, 4, 4), torch.rand(1, 16, 2, 2)
+        >>> decoder(maps, torch.ones(1, 2, 2, dtype=torch.bool)).shape
+        torch.Size([1, 1, 8, 8])
     """
 
     def __init__(

@@ -42,13 +42,13 @@ def read_checkpoint(path: Path) -> Any:
         ) from error
 
 
-def _read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
     content = read_checkpoint(path)
-    state = content.get(key, content) if isinstance(content, Mapping) else content
+    state = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
-        raise InputError("it holds no state dict", path=path, fix=f"Give a state dict, or a dict with the key {key!r}.")
+        raise InputError("it holds no state dict", path=path, fix="Give a state dict, or a dict with the key 'model'.")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
@@ -59,7 +59,7 @@ def _list(title: str, names: list[str]) -> list[str]:
     return [f"{title} ({len(names)}): {', '.join(names[:_SHOWN])}{more}"]
 
 
-def load_weights(network: Network, path: str | Path, *, key: str = "model") -> Network:
+def load_weights(network: Network, path: str | Path) -> Network:
     """Load weights into a network; all names and shapes must agree.
 
     Weights of another precision are converted to the network's own, and those of monai-generative's U-Net to the names
@@ -68,8 +68,7 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
 
     Args:
         network: receives the weights, in place.
-        path: a torch file with a state dict, or with a dict that holds one under `key`.
-        key: where the state dict lies in a training checkpoint.
+        path: a torch file with a state dict, or with a dict that holds one under `model`.
 
     Returns:
         `network`.
@@ -79,11 +78,11 @@ def load_weights(network: Network, path: str | Path, *, key: str = "model") -> N
             the message names them. The network is then unchanged.
     """
     fix = "Use the network size the weights were trained with (`network_def` in the config)."
-    _load(_unwrap(network), Path(path), key, fix)
+    _load(_unwrap(network), Path(path), fix)
     return network
 
 
-def load_encoder(network: Network, path: str | Path, *, key: str = "model") -> Network:
+def load_encoder(network: Network, path: str | Path) -> Network:
     """Load a pretrained encoder, as `pretrain.yaml` saves it, into the `encoder` of a conditioned network.
 
     Names and shapes must agree, with one exception: pretraining does not reach the encoder's last layer `fc`, so a file
@@ -91,8 +90,7 @@ def load_encoder(network: Network, path: str | Path, *, key: str = "model") -> N
 
     Args:
         network: a `ConditionedUNet`; its `encoder` receives the weights, in place.
-        path: a torch file with a state dict, or with a dict that holds one under `key`.
-        key: where the state dict lies in a training checkpoint.
+        path: a torch file with a state dict, or with a dict that holds one under `model`.
 
     Returns:
         `network`.
@@ -105,10 +103,10 @@ def load_encoder(network: Network, path: str | Path, *, key: str = "model") -> N
         raise InputError(
             "an encoder was given for a network that has none",
             path=path,
-            fix="Leave `encoder_path` out, or set `network_def#conditioning` to film or cross_attention.",
+            fix="Leave `encoder_path` out, or set `network_def#conditioning` to film.",
         )
     fix = "Use the encoder size it was pretrained with (`network_def#encoder` in the config)."
-    _load(encoder, Path(path), key, fix, head="fc.")
+    _load(encoder, Path(path), fix, head="fc.")
     return network
 
 
@@ -116,9 +114,9 @@ def _unwrap(network: nn.Module) -> nn.Module:
     return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
-def _load(target: nn.Module, path: Path, key: str, fix: str, *, head: str | None = None) -> None:
+def _load(target: nn.Module, path: Path, fix: str, *, head: str | None = None) -> None:
     """Load the state dict in a file, which may lack the layer `head` as a whole."""
-    state = dict(converted(target, _read_state(path, key)))
+    state = dict(converted(target, _read_state(path)))
     own = target.state_dict()
     if head is not None and not any(name.startswith(head) for name in state):
         own = {name: value for name, value in own.items() if not name.startswith(head)}
@@ -144,6 +142,10 @@ class ModalityWeights:
         network: receives the weights, in place.
         folder: holds `model.pt` (T1) and `model_t2.pt` (T2).
         checkpoint: one file for every scan, in place of these.
+
+    Examples:
+        >>> ModalityWeights(nn.Identity(), "models").path("t2").as_posix()
+        'models/model_t2.pt'
     """
 
     def __init__(self, network: nn.Module, folder: str | Path, *, checkpoint: str | Path | None = None) -> None:

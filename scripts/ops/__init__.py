@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.ops.anomaly_map import (
-    Residual,
-    anomaly_map,
-    min_max_scale,
-    postprocess,
-    residual_map,
-    scan_score,
-    smooth,
-    ssim_map,
-)
+from scripts.ops.anomaly_map import Residual, anomaly_map, postprocess, residual_map, scan_score, ssim_map
 from scripts.ops.covariance import Extent
 from scripts.ops.mahalanobis import Score, mahalanobis_map
 from scripts.ops.masked_patches import (
@@ -29,12 +20,11 @@ from scripts.ops.masked_patches import (
 from scripts.ops.population import (
     PopulationFit,
     PopulationStatistics,
-    Spread,
     check_components,
     fill_from_nearest,
     fit_to_brain,
 )
-from scripts.ops.simplex_noise import NoiseKind, make_noise, sample_seed, simplex_noise
+from scripts.ops.simplex_noise import NoiseKind, make_noise, simplex_noise
 
 __all__ = [
     "Extent",
@@ -44,7 +34,6 @@ __all__ = [
     "PopulationStatistics",
     "Residual",
     "Score",
-    "Spread",
     "anomaly_map",
     "check_components",
     "fill_from_nearest",
@@ -54,7 +43,6 @@ __all__ = [
     "mahalanobis_map",
     "make_noise",
     "masked_patch_loss",
-    "min_max_scale",
     "patch_grid",
     "patch_statistics",
     "postprocess",
@@ -62,10 +50,8 @@ __all__ = [
     "residual_map",
     "resize_patch_mask",
     "sample_patch_mask",
-    "sample_seed",
     "scan_score",
     "scatter_visible",
     "simplex_noise",
-    "smooth",
     "ssim_map",
 ]

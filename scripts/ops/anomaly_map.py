@@ -8,17 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice, check_whole
 from scripts.ops import filters
-from scripts.ops.checks import (
-    check_choice,
-    check_finite,
-    check_non_negative,
-    check_odd,
-    check_positive,
-    check_scales,
-    check_volumes,
-)
+from scripts.ops.checks import check_finite, check_non_negative, check_odd, check_positive, check_scales, check_volumes
 from scripts.options.choices import Residual
 from skimage.metrics import structural_similarity
 from torch import Tensor
@@ -38,15 +30,7 @@ __all__ = [
 _TRUNCATE = 3.5  # standard deviations that scikit-image's Gaussian window reaches; 9 taps for σ = 1
 
 
-def ssim_map(
-    image: Tensor,
-    reference: Tensor,
-    *,
-    data_range: float | None = None,
-    sigma: float = 1.0,
-    k1: float = 0.01,
-    k2: float = 0.03,
-) -> Tensor:
+def ssim_map(image: Tensor, reference: Tensor, *, data_range: float | None = None, sigma: float = 1.0) -> Tensor:
     """Compute the 3D structural similarity at every voxel in float64: with scikit-image on the CPU, else on the device.
 
     Local means, variances (population form) and the covariance are taken under a Gaussian window of
@@ -60,8 +44,6 @@ def ssim_map(
         reference: `[S, H, W]`, in the image's unit. The measure is symmetric in the two.
         data_range: dynamic range L of the unit, above zero; default the larger of the two volumes' max − min.
         sigma: standard deviation of the window in voxels, above zero.
-        k1: C₁ = (k1 L)², at least 0.
-        k2: C₂ = (k2 L)², at least 0.
 
     Returns:
         `[S, H, W]` in [−1, 1] on the image's device and in its dtype (float32 where that is not a floating one). For
@@ -72,13 +54,11 @@ def ssim_map(
         InputError: for shapes that differ or are not 3D, non-finite values, and a parameter out of range.
 
     References:
-        Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
+        Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13, with C₁ = (0.01 L)² and C₂ = (0.03 L)².
     """
     check_volumes(image=image, reference=reference)
     check_finite(image=image, reference=reference)
     check_positive(sigma, "sigma")
-    check_non_negative(k1, "k1")
-    check_non_negative(k2, "k2")
     if data_range is not None:
         check_positive(data_range, "data_range")
     first, second = (volume.detach().to(image.device, torch.float64) for volume in (image, reference))
@@ -87,9 +67,8 @@ def ssim_map(
     if span == 0:
         return _constant_pair(first, second).to(dtype)
     if filters.is_on_host(first):
-        return torch.from_numpy(_similarity(first.numpy(), second.numpy(), span, sigma, k1, k2)).to(dtype)
-    window = {"sigma": sigma, "truncate": _TRUNCATE}
-    return filters.structural_similarity(first, second, data_range=span, **window, k1=k1, k2=k2).to(dtype)
+        return torch.from_numpy(_similarity(first.numpy(), second.numpy(), span, sigma)).to(dtype)
+    return filters.structural_similarity(first, second, data_range=span, sigma=sigma, truncate=_TRUNCATE).to(dtype)
 
 
 def _range(volume: Tensor) -> float:
@@ -98,21 +77,14 @@ def _range(volume: Tensor) -> float:
 
 
 def _similarity(
-    image: NDArray[np.float64], reference: NDArray[np.float64], span: float, sigma: float, k1: float, k2: float
+    image: NDArray[np.float64], reference: NDArray[np.float64], span: float, sigma: float
 ) -> NDArray[np.float64]:
     """Call scikit-image, with axes shorter than its window mirrored first and cut back after."""
     radius = int(_TRUNCATE * sigma + 0.5)
     margins = [radius if size < 2 * radius + 1 else 0 for size in image.shape]
     padded = [np.pad(volume, [(margin, margin) for margin in margins], "symmetric") for volume in (image, reference)]
     _, similarity = structural_similarity(
-        *padded,
-        data_range=span,
-        gaussian_weights=True,
-        sigma=sigma,
-        use_sample_covariance=False,
-        full=True,
-        K1=k1,
-        K2=k2,
+        *padded, data_range=span, gaussian_weights=True, sigma=sigma, use_sample_covariance=False, full=True
     )
     inside = tuple(slice(margin, margin + size) for margin, size in zip(margins, image.shape, strict=True))
     return np.ascontiguousarray(similarity[inside])
@@ -165,12 +137,7 @@ def smooth(volume: Tensor, sigma: float) -> Tensor:
 
 
 def residual_map(
-    image: Tensor,
-    reconstruction: Tensor,
-    *,
-    residual: str = Residual.SSIM,
-    ssim_sigma: float | Sequence[float] = 1.0,
-    data_range: float | None = None,
+    image: Tensor, reconstruction: Tensor, *, residual: str = Residual.SSIM, ssim_sigma: float | Sequence[float] = 1.0
 ) -> Tensor:
     """Compare an image with a reconstruction: 1 − SSIM (in [0, 2]), |x − r| or (x − r)²; all ones for none.
 
@@ -179,7 +146,6 @@ def residual_map(
         reconstruction: `[S, H, W]`, in the image's unit.
         residual: ssim, l1, l2 or none.
         ssim_sigma: window of the SSIM in voxels; several make an ensemble, the mean over these scales.
-        data_range: of the SSIM; default the larger of the two volumes' ranges.
 
     Returns:
         `[S, H, W]`, >= 0, in the wider dtype of the two and at least float32. l1 has the image's unit, l2 its square.
@@ -194,7 +160,7 @@ def residual_map(
     image, reconstruction = image.to(dtype), reconstruction.to(dtype)
     if residual is Residual.SSIM:
         scales = check_scales(ssim_sigma, "ssim_sigma")
-        maps = [ssim_map(image, reconstruction, data_range=data_range, sigma=sigma) for sigma in scales]
+        maps = [ssim_map(image, reconstruction, sigma=sigma) for sigma in scales]
         return 1 - torch.stack(maps).mean(dim=0)
     if residual is Residual.NONE:
         return torch.ones_like(image)
@@ -222,8 +188,7 @@ def postprocess(volume: Tensor, brain_mask: Tensor, *, median_size: int = 0, ero
     check_finite(volume=volume, brain_mask=brain_mask)
     if median_size != 0:  # zero is off
         check_odd(median_size, "median_size")
-    if isinstance(erosion, bool) or not isinstance(erosion, int) or erosion < 0:
-        raise InputError(f"`erosion` must be a whole number of voxels of at least 0, got {erosion!r}")
+    check_whole(erosion, "erosion", least=0)
     inside = filters.erode(brain_mask != 0, erosion)
     if median_size > 1:
         wide = _at_least_float32(volume).detach()
@@ -248,7 +213,6 @@ def anomaly_map(
     median_size: int = 0,
     erosion: int = 0,
     ssim_sigma: float | Sequence[float] = 1.0,
-    data_range: float | None = None,
 ) -> Tensor:
     """Combine a Mahalanobis map and a residual into one anomaly map.
 
@@ -269,7 +233,6 @@ def anomaly_map(
         median_size: odd edge of the median's cube in voxels, 0 for none.
         erosion: voxels to take off the brain mask.
         ssim_sigma: window of the SSIM in voxels; several make an ensemble, the mean over these scales.
-        data_range: of the SSIM; default the larger of the two volumes' ranges.
 
     Returns:
         `[S, H, W]`, >= 0, zero outside the (eroded) mask, on the image's device, in the widest dtype of the input and
@@ -289,7 +252,7 @@ def anomaly_map(
     if not bool((brain_mask != 0).any()):
         raise InputError("`brain_mask` must hold at least one brain voxel, got none")
     check_non_negative(smoothing_sigma, "smoothing_sigma")
-    combined = residual_map(image, reconstruction_mean, residual=residual, ssim_sigma=ssim_sigma, data_range=data_range)
+    combined = residual_map(image, reconstruction_mean, residual=residual, ssim_sigma=ssim_sigma)
     if mahalanobis_map is not None:
         check_volumes(image=image, mahalanobis_map=mahalanobis_map)
         distance = _at_least_float32(mahalanobis_map)

@@ -4,42 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import TypeVar
 
 import torch
 from scripts.errors import InputError
 from torch import Tensor
 
-__all__ = [
-    "check_choice",
-    "check_finite",
-    "check_non_negative",
-    "check_odd",
-    "check_positive",
-    "check_scales",
-    "check_volumes",
-]
-
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
-def check_choice(kind: type[Choice], value: str, name: str) -> Choice:
-    """Return the member of `kind` that `value` names.
-
-    Args:
-        kind: the enumeration of valid names.
-        value: a member or its name.
-        name: the argument's name, for the message.
-
-    Raises:
-        InputError: when `value` is not a member; the message lists those that are.
-    """
-    try:
-        return kind(value)
-    except ValueError:
-        valid = ", ".join(member.value for member in kind)
-        raise InputError(f"`{name}` must be one of {valid}, got {value!r}") from None
+__all__ = ["check_finite", "check_non_negative", "check_odd", "check_positive", "check_scales", "check_volumes"]
 
 
 def check_positive(value: float, name: str) -> None:

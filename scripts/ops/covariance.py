@@ -20,7 +20,7 @@ __all__ = ["CloudCovariance", "Extent", "factorise_covariance", "pool_slices"]
 class CloudCovariance:
     """Hold Σ = α XᵀX + λ I of every extent, with XXᵀ = U diag(g) Uᵀ.
 
-    E is the number of slices S for the extents slice and window, and 1 for the volume.
+    E is the number of slices S for the extent slice, and 1 for the volume.
 
     Attributes:
         deviations: X by slice, `[S, K, P]`, zero outside the brain mask.
@@ -37,31 +37,24 @@ class CloudCovariance:
     ridge: Tensor
 
 
-def pool_slices(values: Tensor, extent: Extent, window: int) -> Tensor:
+def pool_slices(values: Tensor, extent: Extent) -> Tensor:
     """Sum per-slice values over the slices that share a covariance matrix.
 
     Pixels of several slices taken jointly are columns set side by side in X, so XXᵀ, Xd and the pixel count of the
-    extent are the sums of the slices' own: a window or a volume costs no more than a slice.
+    extent are the sums of the slices' own: a volume costs no more than its slices.
 
     Args:
         values: `[S, ...]`.
-        extent: slice (unchanged), window or volume.
-        window: odd number of slices centred on each slice, cut off at the first and the last slice.
+        extent: slice (unchanged) or volume.
 
     Returns:
         `[S, ...]`, or `[1, ...]` for the volume.
     """
-    if extent is Extent.SLICE:
-        return values
-    if extent is Extent.VOLUME:
-        return values.sum(dim=0, keepdim=True)
-    index = torch.arange(values.shape[0], device=values.device)
-    band = ((index[:, None] - index[None, :]).abs() <= window // 2).to(values.dtype)
-    return torch.tensordot(band, values, dims=1)
+    return values if extent is Extent.SLICE else values.sum(dim=0, keepdim=True)
 
 
 def factorise_covariance(
-    deviations: Tensor, *, num_samples: int, extent: Extent, window: int, regularization: float
+    deviations: Tensor, *, num_samples: int, extent: Extent, regularization: float
 ) -> CloudCovariance:
     """Factorise the covariance of every extent, α = 1/(K − 1), in O(P K²) time and O(P K) memory.
 
@@ -69,15 +62,14 @@ def factorise_covariance(
         deviations: X by slice, `[S, K, P]` float32 or float64, zero outside the brain mask; any rows of which Σ is to
             hold XᵀX/(K − 1), such as the components of a population besides.
         num_samples: K of the weight, at least 2.
-        extent: slice, window or volume.
-        window: odd number of slices of the window.
+        extent: slice or volume.
         regularization: λ > 0.
 
     Raises:
         InputError: for a λ that is not above zero, and a cloud whose squares overflow.
     """
     check_positive(regularization, "regularization")
-    gram = pool_slices(deviations @ deviations.mT, extent, window)
+    gram = pool_slices(deviations @ deviations.mT, extent)
     if not bool(torch.isfinite(gram).all()):
         raise InputError(
             f"`reconstructions` must have squares that fit {gram.dtype}, got an overflow", fix="rescale them"

@@ -91,9 +91,7 @@ def erode(mask: Tensor, steps: int) -> Tensor:
     return mask
 
 
-def structural_similarity(
-    first: Tensor, second: Tensor, *, data_range: float, sigma: float, truncate: float, k1: float, k2: float
-) -> Tensor:
+def structural_similarity(first: Tensor, second: Tensor, *, data_range: float, sigma: float, truncate: float) -> Tensor:
     """Compute scikit-image's `structural_similarity` with Gaussian windows and population variances, voxel by voxel.
 
     Args:
@@ -102,15 +100,13 @@ def structural_similarity(
         data_range: dynamic range L of the unit.
         sigma: of the window, voxels.
         truncate: standard deviations that the window reaches.
-        k1: C₁ = (k1 L)².
-        k2: C₂ = (k2 L)².
 
     References:
         Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
     """
     parts = torch.stack([first, second, first * first, second * second, first * second])
     mean_1, mean_2, square_1, square_2, product = gaussian(parts, sigma, truncate=truncate)
-    c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     variances = (square_1 - mean_1 * mean_1) + (square_2 - mean_2 * mean_2)
     covariance = product - mean_1 * mean_2
     upper = (2 * mean_1 * mean_2 + c1) * (2 * covariance + c2)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from scripts.errors import InputError
-from scripts.ops.checks import check_choice, check_finite, check_non_negative, check_odd, check_positive, check_volumes
+from scripts.errors import InputError, check_choice
+from scripts.ops.checks import check_finite, check_non_negative, check_positive, check_volumes
 from scripts.ops.covariance import CloudCovariance, Extent, factorise_covariance, pool_slices
 from scripts.ops.population import PopulationStatistics
 from scripts.options.choices import Score
@@ -24,7 +24,6 @@ def mahalanobis_map(
     *,
     score: str = Score.REFERENCE,
     extent: str = Extent.SLICE,
-    window: int = 3,
     regularization: float = 1e-2,
     population: PopulationStatistics | None = None,
     cloud_covariance: float = 1.0,
@@ -50,8 +49,7 @@ def mahalanobis_map(
         reconstructions: `[K, S, H, W]`, K >= 2, in the image's unit.
         brain_mask: `[S, H, W]`, boolean or number; non-zero is brain. A slice without brain gets a zero map.
         score: reference, whitened, conditional or diagonal.
-        extent: pixels that share one Σ: the brain of one slice, of a window of slices, or of the volume.
-        window: odd number of slices centred on each slice, for the extent window (cut off at both ends).
+        extent: pixels that share one Σ: the brain of one slice, or of the volume.
         regularization: λ > 0 in squared intensity units.
         population: statistics of healthy subjects at the places of this brain (`fit_to_brain`); None for the paper's Σ.
         cloud_covariance: w >= 0, weight of the cloud's covariance; 1 is the paper's, 0 leaves it out.
@@ -65,13 +63,12 @@ def mahalanobis_map(
 
     Raises:
         InputError: for an unknown name, a shape mismatch, K < 2, a NaN or infinity anywhere in the input, values whose
-            squares overflow, a mask without any brain, an even window, λ <= 0, w < 0, and statistics of another shape.
+            squares overflow, a mask without any brain, λ <= 0, w < 0, and statistics of another shape.
 
     References:
         Behrendt et al. 2024, doi:10.1007/978-3-031-72120-5_37.
     """
     score, extent = check_choice(Score, score, "score"), check_choice(Extent, extent, "extent")
-    check_odd(window, "window")
     _check_cloud(image, reconstructions, brain_mask)
     _check_extended(population, cloud_covariance, image)
     dtype = torch.promote_types(torch.promote_types(image.dtype, reconstructions.dtype), torch.float32)
@@ -95,10 +92,10 @@ def mahalanobis_map(
             )
             regularization = 1.0  # all is divided by √D
         covariance = factorise_covariance(
-            deviations, num_samples=len(cloud), extent=extent, window=window, regularization=regularization
+            deviations, num_samples=len(cloud), extent=extent, regularization=regularization
         )
         # A row times Xᵀ: five times as fast as X times a column, for the same numbers.
-        projections = pool_slices(difference.unsqueeze(1) @ deviations.mT, extent, window)
+        projections = pool_slices(difference.unsqueeze(1) @ deviations.mT, extent)
         return _SCORES[score](covariance, difference, projections).view(image.shape)
 
 
@@ -108,7 +105,7 @@ def _check_cloud(image: Tensor, reconstructions: Tensor, brain_mask: Tensor) -> 
         shape = tuple(reconstructions.shape)
         raise InputError(f"`reconstructions` must be a [K, S, H, W] tensor, got shape {shape}")
     if reconstructions.shape[0] < 2:
-        raise InputError(f"`reconstructions` must hold at least 2 draws (K >= 2), got K = {reconstructions.shape[0]}")
+        raise InputError(f"`reconstructions` must hold at least 2 samples (K >= 2), got K = {reconstructions.shape[0]}")
     check_volumes(image=image, brain_mask=brain_mask, **{"reconstructions[0]": reconstructions[0]})
     check_finite(image=image, brain_mask=brain_mask)
 
@@ -169,10 +166,10 @@ def _precision_times(covariance: CloudCovariance, difference: Tensor, projection
 
 
 def _variance(covariance: CloudCovariance) -> Tensor:
-    """Return diag(Σ) by slice, `[S, P]`, one draw at a time: no second tensor of the cloud's size."""
+    """Return diag(Σ) by slice, `[S, P]`, one sample at a time: no second tensor of the cloud's size."""
     total = torch.zeros_like(covariance.deviations[:, 0])
-    for draw in covariance.deviations.unbind(dim=1):
-        total.addcmul_(draw, draw)
+    for sample in covariance.deviations.unbind(dim=1):
+        total.addcmul_(sample, sample)
     return covariance.ridge + covariance.weight * total
 
 

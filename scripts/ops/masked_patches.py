@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from scripts.errors import InputError
-from scripts.ops.checks import check_choice
+from scripts.errors import InputError, check_choice
 from scripts.options.choices import PatchTarget
 from torch import Tensor
 
@@ -103,13 +102,13 @@ def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
 def sample_patch_mask(
     num_slices: int, grid: Sequence[int], mask_ratio: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw which patches stay visible, for each slice anew, with the same number in all of them.
+    """Sample which patches stay visible, for each slice anew, with the same number in all of them.
 
     Args:
         num_slices: number of slices, B.
         grid: patches along height and width.
         mask_ratio: share of the patches to mask; the nearest whole number of them is masked.
-        generator: where the draw comes from; torch's global one by default. The first slices of a larger draw equal
+        generator: of the random numbers; torch's global one by default. The first slices of a larger sample equal
             those of a smaller one.
 
     Returns:

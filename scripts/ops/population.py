@@ -13,18 +13,16 @@ import numpy as np
 import torch
 from scipy import ndimage
 from scripts.errors import InputError
-from scripts.ops.checks import check_choice, check_non_negative, check_volumes
-from scripts.options.choices import Spread
+from scripts.ops.checks import check_non_negative, check_volumes
 from torch import Tensor
 
-__all__ = ["PopulationFit", "PopulationStatistics", "Spread", "check_components", "fill_from_nearest", "fit_to_brain"]
+__all__ = ["PopulationFit", "PopulationStatistics", "check_components", "fill_from_nearest", "fit_to_brain"]
 
 _HALF = 0.5  # share of the brains that makes a voxel the template's brain
 _KNOWN = 0.01  # share of the subjects that a voxel's statistics need; below, the Gaussian's tail is all there is
 _EXTENT = (1.0, 99.0)  # percentiles of a mask's coordinates; a few stray voxels do not move them
 _SCALES = (0.7, 1.3)  # of a whole brain beside the template's; beyond it is a part of one
-_MAD_TO_STD = 1.482602218505602  # of a normal distribution
-_CHUNK = 1 << 16  # voxels whose values over all subjects are sorted, or multiplied, at once
+_CHUNK = 1 << 16  # voxels whose values over all subjects are multiplied at once
 
 
 @dataclass(frozen=True)
@@ -103,34 +101,32 @@ class PopulationFit:
         self._residuals.append(torch.where(inside, residual.cpu().float(), torch.nan).half())
 
     def finish(
-        self, *, smoothing_sigma: float, num_components: int = 0, component_sigma: float = 1.0, spread: str = Spread.STD
+        self, *, smoothing_sigma: float, num_components: int = 0, component_sigma: float = 1.0
     ) -> PopulationStatistics:
         """Return the statistics; each subject is first stretched to the extent of the population's brain.
 
         Mean and spread are pooled over a Gaussian neighbourhood of each voxel, as few subjects know little about a
         single one. Voxels without a brain near them take the values of the nearest that has. The components are those
-        of the smoothed residuals; the variance of noise, which the smaller half of the eigenvalues tells, is taken off
+        of the smoothed residuals; the variance of noise, which the smaller half of the eigenvalues shows, is taken off
         each, since the directions are chosen to fit these subjects (probabilistic principal components).
 
         Args:
             smoothing_sigma: of mean and spread, voxels; 0 for none.
             num_components: r, fewer than the subjects less one; the first of more are the same.
             component_sigma: of the residuals before the components are found, voxels; 0 for none.
-            spread: std or mad, which outliers among the subjects do not move; the mean then is the median.
 
         Raises:
-            InputError: for fewer than two subjects, a negative σ, an unknown spread, and too many components.
+            InputError: for fewer than two subjects, a negative σ, and too many components.
 
         References:
             Tipping and Bishop 1999, doi:10.1111/1467-9868.00196, eq. 7–8.
         """
-        spread = check_choice(Spread, spread, "spread")
         check_non_negative(smoothing_sigma, "smoothing_sigma")
         check_non_negative(component_sigma, "component_sigma")
         check_components(num_components, self.count)
         stack = _aligned(self._residuals)
         number = (~stack.isnan()).sum(dim=0).double()
-        mean, std, known = _moments(stack, number, smoothing_sigma, spread)
+        mean, std, known = _moments(stack, number, smoothing_sigma)
         components = torch.zeros(num_components, *mean.shape)
         if num_components:
             components = _components(stack, mean, known, num_components, component_sigma)
@@ -161,18 +157,13 @@ def _aligned(residuals: list[Tensor]) -> Tensor:
     return torch.stack(found)
 
 
-def _moments(stack: Tensor, number: Tensor, sigma: float, spread: Spread) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(stack: Tensor, number: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return pooled mean and spread, filled beyond the brain, and where they are known."""
     first, second = torch.zeros_like(number), torch.zeros_like(number)
-    if spread is Spread.MAD:
-        centre, mad = _median_and_mad(stack.flatten(1))
-        first = number * centre.view_as(number)
-        second = number * ((mad * _MAD_TO_STD).square() + centre.square()).view_as(number)
-    else:
-        for residual in stack:
-            value = residual.double().nan_to_num(0.0)
-            first += value
-            second += value.square()
+    for residual in stack:
+        value = residual.double().nan_to_num(0.0)
+        first += value
+        second += value.square()
     weight, total, squares = (_blur(part.numpy(), sigma) for part in (number, first, second))
     enough = (weight > _KNOWN * len(stack)) & (number.numpy() > 0)
     weight = np.where(enough, weight, 1.0)
@@ -181,17 +172,6 @@ def _moments(stack: Tensor, number: Tensor, sigma: float, spread: Spread) -> tup
     known = torch.from_numpy(enough)
     mean, std = fill_from_nearest(torch.from_numpy(np.stack([centre, deviation])).float(), known)
     return mean, std, known
-
-
-def _median_and_mad(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return median and median absolute deviation over the subjects, `[V]` of `[N, V]`; 0 where nobody has brain."""
-    parts = []
-    for part in values.split(_CHUNK, dim=1):
-        column = part.float()
-        centre = column.nanmedian(dim=0).values
-        parts.append(torch.stack([centre, (column - centre).abs().nanmedian(dim=0).values]))
-    centre, mad = torch.cat(parts, dim=1).nan_to_num(0.0).double()
-    return centre, mad
 
 
 def _components(stack: Tensor, mean: Tensor, known: Tensor, count: int, sigma: float) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scripts.errors import InputError
-from scripts.ops.checks import check_choice, check_positive
+from scripts.errors import InputError, check_choice
+from scripts.ops.checks import check_positive
 from scripts.options.choices import NoiseKind
 from torch import Tensor
 
@@ -85,14 +85,14 @@ def simplex_noise(
 
 
 def sample_seed(seed: int, *key: int) -> int:
-    """Derive the seed of one draw from the seed of the run, so that different keys give unrelated draws.
+    """Derive the seed of one sample from the seed of the run, so that different keys give unrelated ones.
 
     It is the first 64-bit word of `numpy.random.SeedSequence(seed mod 2⁶⁴, spawn_key=key)`, read as a signed number.
-    A hash rather than `seed + k`, so that run 1's second draw is not run 2's first.
+    A hash rather than `seed + k`, so that run 1's second sample is not run 2's first.
 
     Args:
         seed: whole number within 64 signed bits.
-        key: the draw's index, then the slice's where each slice has its own field.
+        key: the sample's index, then the slice's where each slice has its own field.
 
     Raises:
         InputError: for a seed beyond 64 signed bits.
@@ -109,22 +109,13 @@ def sample_seed(seed: int, *key: int) -> int:
 
 
 def make_noise(
-    kind: str,
-    num_samples: int,
-    num_slices: int,
-    shape: tuple[int, int],
-    seed: int,
-    *,
-    shared: bool = True,
-    octaves: int = 6,
-    persistence: float = 0.8,
-    frequency: float = 64,
+    kind: str, num_samples: int, num_slices: int, shape: tuple[int, int], seed: int, *, shared: bool = True
 ) -> Tensor:
-    """Make the noise of K draws; draw k depends on `seed` and k alone, never on K, and slice s not on S.
+    """Make the noise of K samples; sample k depends on `seed` and k alone, never on K, and slice s not on S.
 
-    Simplex draw k has the seed `sample_seed(seed, k)`, or `sample_seed(seed, k, s)` for slice s if not shared. Gaussian
-    draw k comes from a CPU `torch.Generator` seeded with `sample_seed(seed, k)`, slice after slice (torch uses that
-    seed's low 32 bits). No global random state is read or changed.
+    Simplex sample k has the seed `sample_seed(seed, k)`, or `sample_seed(seed, k, s)` for slice s if not shared.
+    Gaussian sample k comes from a CPU `torch.Generator` seeded with `sample_seed(seed, k)`, slice after slice (torch
+    uses that seed's low 32 bits). No global random state is read or changed.
 
     Args:
         kind: simplex or gaussian (standard normal).
@@ -132,10 +123,7 @@ def make_noise(
         num_slices: S, at least 1.
         shape: height and width in pixels.
         seed: whole number within 64 signed bits.
-        shared: one field for all slices of a draw (the paper's).
-        octaves: as in `simplex_noise`; not used for gaussian, like the two below.
-        persistence: as in `simplex_noise`.
-        frequency: as in `simplex_noise`.
+        shared: one field for all slices of a sample (the paper's).
 
     Returns:
         `[K, 1, H, W]` where shared (it broadcasts over the slices), else `[K, S, H, W]`; float32 on the CPU.
@@ -150,17 +138,14 @@ def make_noise(
     if len(shape) != 2 or min(shape) < 1:
         raise InputError(f"`shape` must be a height and a width of at least 1, got {tuple(shape)}")
     noise = torch.empty(num_samples, 1 if shared else num_slices, *shape)
-    for k, draw in enumerate(noise):
+    for k, sample in enumerate(noise):
         generator = torch.Generator().manual_seed(sample_seed(seed, k))
-        for s, field in enumerate(draw):
+        for s, field in enumerate(sample):
             if kind is NoiseKind.GAUSSIAN:
                 field.normal_(generator=generator)
             else:
                 key = (k,) if shared else (k, s)
-                values = simplex_noise(
-                    shape, sample_seed(seed, *key), octaves=octaves, persistence=persistence, frequency=frequency
-                )
-                field.copy_(torch.from_numpy(values))
+                field.copy_(torch.from_numpy(simplex_noise(shape, sample_seed(seed, *key))))
     return noise
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from scripts.options.bundle_run import check_bundle_run
 from scripts.options.map_options import MapOptions, SamplingOptions
-from scripts.options.values import AUTO, as_literal, flag, literal, number, usable_device, usable_dtype
+from scripts.options.values import as_literal, flag, literal, number, usable_device, usable_dtype
 
 __all__ = [
-    "AUTO",
     "MapOptions",
     "SamplingOptions",
     "as_literal",

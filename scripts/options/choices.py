@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scripts.errors import InputError
+from scripts.errors import check_choice
 
 __all__ = [
     "Alignment",
     "BrainExtraction",
     "Extent",
+    "Modality",
     "NoiseKind",
     "PatchTarget",
     "Polarity",
     "Region",
     "Residual",
     "Score",
-    "Spread",
 ]
+
+
+class Modality(StrEnum):
+    """The contrasts that there are weights for."""
+
+    T1 = "t1"
+    T2 = "t2"
 
 
 class PatchTarget(StrEnum):
@@ -31,15 +38,7 @@ class Extent(StrEnum):
     """Which pixels share one covariance matrix."""
 
     SLICE = "slice"
-    WINDOW = "window"
     VOLUME = "volume"
-
-
-class Spread(StrEnum):
-    """How the spread of the residual is measured: by its standard deviation, or robustly by the median's."""
-
-    STD = "std"
-    MAD = "mad"
 
 
 class Score(StrEnum):
@@ -103,7 +102,4 @@ class Polarity(StrEnum):
         Raises:
             InputError: for another modality.
         """
-        known = {"t1": cls.DARK, "t2": cls.BRIGHT}
-        if modality not in known:
-            raise InputError(f"`modality` must be one of {', '.join(known)}, got {modality!r}")
-        return known[modality]
+        return cls.DARK if check_choice(Modality, modality, "modality") is Modality.T1 else cls.BRIGHT

@@ -189,10 +189,10 @@ def run_command(
         sys.exit(130)
     except Exception as error:
         logger.debug("ended by an error", exc_info=error)
-        sys.exit(_told(error))
+        sys.exit(_reported(error))
 
 
-def _told(error: BaseException) -> int:
+def _reported(error: BaseException) -> int:
     """Write what was wrong as the last line, with a traceback where it is no matter of input; return the status."""
     first = _of_a_file(reason(error))
     if not isinstance(first, InputError):

@@ -33,7 +33,6 @@ __all__ = [
     "Names",
     "NetworkDtype",
     "Number",
-    "Odd",
     "OddOrNone",
     "Options",
     "PathText",
@@ -95,14 +94,10 @@ def _as_flag(value: Any) -> bool:
     return flag(value)
 
 
-def _odd(value: int) -> int:
-    if value % 2 == 0:
+def _odd_or_zero(value: int) -> int:
+    if value and value % 2 == 0:
         raise ValueError("even")
     return value
-
-
-def _odd_or_zero(value: int) -> int:
-    return value if value == 0 else _odd(value)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -199,7 +194,6 @@ if TYPE_CHECKING:  # what they are to a type checker
     Flag: TypeAlias = bool
     Whole: TypeAlias = int
     Seed: TypeAlias = int
-    Odd: TypeAlias = int
     OddOrNone: TypeAlias = int
     Number: TypeAlias = float
     PathText: TypeAlias = str
@@ -218,9 +212,6 @@ else:
     Whole = Annotated[int, BeforeValidator(no_bool)]
     Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
     Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
-    Odd = _kind(
-        int, "an odd whole number from 1 to 31", "3", BeforeValidator(no_bool), Field(ge=1, le=31), AfterValidator(_odd)
-    )
     OddOrNone = _kind(
         int,
         "0 or an odd whole number from 1 to 31",

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from scripts.options.choices import Extent, NoiseKind, Polarity, Residual, Score
-from scripts.options.fields import Flag, Number, Odd, OddOrNone, Options, Seed, Whole, none_or, one_or_several, option
+from scripts.options.fields import Flag, Number, OddOrNone, Options, Seed, Whole, none_or, one_or_several, option
 
 __all__ = ["MapOptions", "SamplingOptions"]
 
 _GROUP = "the map"
-_NOT_SETTINGS = {"window", "polarity"}
+_NOT_SETTINGS = {"polarity"}
 _SAMPLING_SETTINGS = {"num_samples", "timestep", "noise", "shared_noise"}
 _Components = Annotated[Whole, Field(ge=0, le=1000)]
 _Step = Annotated[Whole, Field(ge=0, le=999_999)]
@@ -65,7 +65,6 @@ class MapOptions(Options):
 
     score: Score = option("of the Mahalanobis map", group=_GROUP, default=Score.REFERENCE)
     extent: Extent = option("pixels that share a covariance matrix", group=_GROUP, default=Extent.SLICE)
-    window: Odd = option("slices of the extent window", group=_GROUP, default=3)
     regularization: Number = option("λ", unit="squared intensity", group=_GROUP, default=1e-2, gt=0, le=1_000_000)
     residual: Residual = option("what the Mahalanobis map is multiplied by", group=_GROUP, default=Residual.SSIM)
     ssim_sigma: one_or_several(_Scale) = option(  # type: ignore[valid-type]

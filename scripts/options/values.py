@@ -28,6 +28,10 @@ def flag(value: object) -> bool:
 
     Raises:
         InputError: for anything else.
+
+    Examples:
+        >>> flag("off")
+        False
     """
     word = str(value).strip().lower()
     if word not in _WORDS:

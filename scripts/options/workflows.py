@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
-from scripts.options.choices import Alignment, BrainExtraction, PatchTarget, Region, Spread
+from scripts.options.choices import Alignment, BrainExtraction, PatchTarget, Region
 from scripts.options.fields import (
     AutocastDtype,
     Device,
@@ -212,7 +212,6 @@ class PopulationOptions(_Limited):
     population_smoothing: Number = option("of the neighbourhood that is pooled", unit="voxels", ge=0, le=20)
     fitted_components: Whole = option("principal components to keep", ge=0, le=1000)
     component_smoothing: Number = option("before the components are found", unit="voxels", ge=0, le=20)
-    spread: Spread = option("of the residual")
     population_dir: PathText = option("where the file goes", group=_OUT)
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scripts.errors import InputError
-
-__all__ = ["BOUNDS", "OPEN", "Bound", "Check", "Range", "bounds_table", "chosen_ranges", "judge", "range_text"]
+__all__ = ["BOUNDS", "OPEN", "Bound", "Check", "Range", "judge", "range_text"]
 
 Range = tuple[float | None, float | None]
 OPEN: Range = (None, None)
@@ -186,23 +183,13 @@ BOUNDS: dict[str, Bound] = {
 }
 
 
-def bounds_table() -> list[dict[str, str]]:
-    """Return a row for each number: `name`, `label`, `unit`, `warning`, `refusal`, `why`, for the documentation."""
-    return [
-        {
-            "name": name,
-            "label": bound.label,
-            "unit": bound.unit,
-            "warning": range_text(bound.warn),
-            "refusal": range_text(bound.refuse),
-            "why": bound.why,
-        }
-        for name, bound in BOUNDS.items()
-    ]
-
-
 def range_text(limits: Range, unit: str = "") -> str:
-    """Return a range in words, such as "at most 2 mm"; empty text for one that is open on both ends."""
+    """Return a range in words, such as "at most 2 mm"; empty text for one that is open on both ends.
+
+    Examples:
+        >>> range_text((None, 4.0), "mm")
+        'at most 4 mm'
+    """
     low, high = limits
     after = f" {unit}" if unit else ""
     if low is not None and high is not None:
@@ -237,41 +224,26 @@ class Check:
     fatal: bool = False
 
 
-def chosen_ranges(bounds: Mapping[str, Range] | None) -> dict[str, Range]:
-    """Return the range of each number outside of which a scan is refused.
-
-    Args:
-        bounds: ranges that replace those of `BOUNDS`; None for an open end.
-
-    Raises:
-        InputError: if a name is unknown or a range is not two numbers or None, the first the smaller.
-    """
-    ranges = {name: bound.refuse for name, bound in BOUNDS.items()}
-    for name, pair in (bounds or {}).items():
-        if name not in BOUNDS:
-            raise InputError(f"`bounds` must have names out of {', '.join(BOUNDS)}, got {name!r}")
-        if not _is_range(pair):
-            raise InputError(f"`bounds[{name!r}]` must be two numbers or None, low and high, got {pair!r}")
-        ranges[name] = (pair[0], pair[1])
-    return ranges
-
-
-def judge(name: str, value: float, refuse: Range, *, fatal_reason: str | None = None) -> Check:
+def judge(name: str, value: float, *, fatal_reason: str | None = None) -> Check:
     """Hold a number against its bounds.
 
     Args:
         name: key of `BOUNDS`.
         value: the number; infinity counts as any other, and stands as None in the check.
-        refuse: the range outside of which the scan is refused.
         fatal_reason: what to say when it refuses the scan, instead of the bound's own text with the range.
 
     Returns:
         The check, with the range that it failed, or the narrower one that it passed.
+
+    Examples:
+        >>> check = judge("num_slices", 15)
+        >>> check.passed, check.fatal, check.text
+        (False, False, 'the brain lies in only 15 slices (at least 20)')
     """
     bound, value = BOUNDS[name], float(value)
-    fatal = not _inside(value, refuse)
+    fatal = not _inside(value, bound.refuse)
     passed = not fatal and _inside(value, bound.warn)
-    low, high = refuse if fatal or bound.warn == OPEN else bound.warn
+    low, high = bound.refuse if fatal or bound.warn == OPEN else bound.warn
     text = bound.label
     if fatal and fatal_reason:
         text = fatal_reason
@@ -282,13 +254,6 @@ def judge(name: str, value: float, refuse: Range, *, fatal_reason: str | None = 
         text = f"{(wrong or bound.label).format(value=value)} ({range_text((low, high), bound.unit)})"
     number = value if math.isfinite(value) else None
     return Check(name=name, text=text, value=number, low=low, high=high, unit=bound.unit, passed=passed, fatal=fatal)
-
-
-def _is_range(pair: object) -> bool:
-    if not isinstance(pair, list | tuple) or len(pair) != 2:
-        return False
-    ends = [end for end in pair if end is not None]
-    return all(isinstance(end, int | float) for end in ends) and ends == sorted(ends)
 
 
 def _inside(value: float, limits: Range) -> bool:

@@ -16,7 +16,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
 from scripts.data.inputs.modality import contrast_agent_of
 from scripts.errors import InputError
-from scripts.quality.bounds import BOUNDS, Check, Range, chosen_ranges, judge
+from scripts.quality.bounds import BOUNDS, Check, judge
 from scripts.quality.measures import MIN_VOXELS, TissueFit, measure_on_template, measure_scan
 from scripts.registration.fit import AS_THE_HEADER_SAYS
 from scripts.registration.template import load_template
@@ -25,14 +25,14 @@ from scripts.scans.volume import add_note, read_notes, source_path
 __all__ = ["QualityControld", "ScanRefused", "picture_geometry"]
 
 logger = logging.getLogger(__name__)
-# Words of the reader for headers whose two ways to tell the orientation contradict each other about left and right.
+# Words of the reader for headers whose two ways to state the orientation contradict each other about left and right.
 _SIDES_IN_DOUBT = ("disagree", "mirror each other")
 _OVERLAP = "template_overlap"
 _WELL_PLACED = 0.9  # overlap from which on grey and white matter lie where the template has them
 
 
 class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not a mistake
-    """Tell that quality control refuses a scan.
+    """Report that quality control refuses a scan.
 
     Args:
         reasons: what is wrong, one text for each failed check.
@@ -59,6 +59,8 @@ class ScanRefused(InputError):  # noqa: N818 - what it reports is an answer, not
 class QualityControld(MapTransform, InvertibleTransform):
     """Measure a brain-only scan that is aligned to the template, and refuse it where a bound says so.
 
+    Voxels of `brain_mask` [1, H, W, D] above 0 count; without a `modality` the contrast is not checked.
+
     What is measured, the bounds and the reasons for them stand in `scripts.quality.bounds.BOUNDS`; the header's
     orientation, the one that the alignment found, and a contrast agent in the file's name are checked besides. A lesion
     refuses no scan: how tissues look is judged where the brain is normal (`tissue_fit`).
@@ -73,37 +75,18 @@ class QualityControld(MapTransform, InvertibleTransform):
 
     Args:
         keys: the image [1, H, W, D], 0 outside the brain, whose affine leads to MNI world.
-        mask_key: its brain mask [1, H, W, D]; voxels above 0 count.
-        modality_key: the modality, `t1` or `t2`; without it the contrast is not checked.
         force: whether a scan that would be refused goes on.
         enabled: whether anything is measured at all.
-        bounds: for any name in `BOUNDS`, the range (low, high) outside of which a scan is refused; None for an open
-            end.
-        allow_missing_keys: whether the image may be absent.
 
     Raises:
-        InputError: if `bounds` has an unknown name or no range.
         TypeError: on calling, if the image carries no affine.
         ScanRefused: on calling, if a check refuses the scan and `force` is off.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        mask_key: str = "brain_mask",
-        modality_key: str = "modality",
-        force: bool = False,
-        enabled: bool = True,
-        bounds: Mapping[str, Range] | None = None,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.mask_key = mask_key
-        self.modality_key = modality_key
+    def __init__(self, keys: KeysCollection, *, force: bool = False, enabled: bool = True) -> None:
+        super().__init__(keys)
         self.force = force
         self.enabled = enabled
-        self.ranges = chosen_ranges(bounds)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with the note, or raise."""
@@ -136,42 +119,41 @@ class QualityControld(MapTransform, InvertibleTransform):
     def _checks(self, data: Mapping[Hashable, Any], image: MetaTensor) -> list[Check]:
         alignment = read_notes(data).get("alignment", {})
         to_template = _world_to_template(data)
-        volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data[self.mask_key]))
+        volume, mask = (torch.as_tensor(item)[0].cpu().numpy() for item in (image, data["brain_mask"]))
         mask = mask > 0
         affine = np.linalg.solve(to_template, np.asarray(image.affine, dtype=np.float64))  # to the scan's own world
         checks = [_header_check(image.meta), *_agent_check(source_path(image)), *_orientation_check(alignment)]
         numbers = measure_scan(volume, mask, affine)
-        checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
+        checks += [judge(name, value) for name, value in numbers.items()]
         if np.count_nonzero(mask) < MIN_VOXELS or numbers["noise_ratio"] == np.inf:
             return checks  # nothing to compare with the template
         numbers, fit = measure_on_template(volume, mask, affine, to_template)
-        checks += [judge(name, value, self.ranges[name]) for name, value in numbers.items()]
+        checks += [judge(name, value) for name, value in numbers.items()]
         overlap = next(check for check in checks if check.name == _OVERLAP)
         if not overlap.fatal:
             placed = (overlap.value or 0.0) >= _WELL_PLACED
-            checks += self._contrast_checks(str(data.get(self.modality_key, "")), fit, well_placed=placed)
+            checks += self._contrast_checks(str(data.get("modality", "")), fit, well_placed=placed)
         return checks
 
     def _contrast_checks(self, modality: str, fit: TissueFit | None, *, well_placed: bool) -> list[Check]:
-        if fit is None or f"{modality}_fluid_contrast" not in self.ranges:
+        if fit is None or f"{modality}_fluid_contrast" not in BOUNDS:
             return []
         reason = _contrast_reason(modality, fit, well_placed=well_placed)
         values = {"fluid": fit.fluid} | ({"grey_white": fit.grey_white} if well_placed else {})
         checks = []
         for tissue, value in values.items():
             name = f"{modality}_{tissue}_contrast"
-            checks.append(judge(name, value, self.ranges[name], fatal_reason=reason))
+            checks.append(judge(name, value, fatal_reason=reason))
             if checks[-1].fatal:  # a scan of another kind contradicts in both, and is reported once
                 break
         return checks
 
 
-def picture_geometry(data: Mapping[Hashable, Any], *, key: Hashable = "image") -> dict[str, NDArray]:
+def picture_geometry(data: Mapping[Hashable, Any]) -> dict[str, NDArray]:
     """Return where a case and the template lie to each other, by the names that `draw_quality_picture` has for it.
 
     Args:
-        data: a case with its notes, such as `ScanRefused.data`.
-        key: the image, whose affine leads to MNI world.
+        data: a case with its notes, such as `ScanRefused.data`; the affine of its `image` leads to MNI world.
 
     Returns:
         `affine`, voxel to the scan's own world [4, 4]; `template` [96, 96, 80]; `template_affine`, its voxel to that
@@ -179,7 +161,7 @@ def picture_geometry(data: Mapping[Hashable, Any], *, key: Hashable = "image") -
     """
     template, to_template = load_template(), _world_to_template(data)
     return {
-        "affine": np.linalg.solve(to_template, np.asarray(data[key].affine, dtype=np.float64)),
+        "affine": np.linalg.solve(to_template, np.asarray(data["image"].affine, dtype=np.float64)),
         "template": template.image,
         "template_affine": np.linalg.solve(to_template, template.affine),
     }
@@ -216,7 +198,7 @@ def _agent_check(path: Path | None) -> list[Check]:
     if word is None:
         return []
     text = (
-        f"the name ({word!r}) tells of a contrast agent: the network knows scans without one, so that vessels and "
+        f"the name ({word!r}) says contrast agent: the network knows scans without one, so that vessels and "
         "tissue that takes it up may be marked"
     )
     return [Check(name="contrast_agent", text=text, passed=False)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import find_objects, gaussian_filter
 from scripts.registration.fit import placed_quality
 from scripts.registration.register import MIN_VOXELS, place, prepare_scan
 from scripts.registration.template import load_template, load_tissues
@@ -34,7 +34,12 @@ MIN_BLOCK_VOXELS = 20
 
 
 def voxel_edges(affine: NDArray) -> NDArray[np.float64]:
-    """Return the lengths [3] of a voxel's edges in mm from its voxel-to-world matrix [4, 4]."""
+    """Return the lengths [3] of a voxel's edges in mm from its voxel-to-world matrix [4, 4].
+
+    Examples:
+        >>> voxel_edges(np.diag([1.0, 1.0, 5.0, 1.0])).tolist()
+        [1.0, 1.0, 5.0]
+    """
     return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
 
 
@@ -285,7 +290,7 @@ def measure_scan(image: NDArray, mask: NDArray, affine: NDArray) -> dict[str, fl
     }
     if not mask.any():
         return numbers
-    box = _box(mask)
+    box = find_objects(mask.astype(np.uint8))[0]
     brain, inside = np.asarray(image[box], dtype=np.float32), mask[box]
     values = brain[inside]
     return {
@@ -331,11 +336,3 @@ def measure_on_template(
         "nonuniformity": nonuniformity(placed.image, brain, (tissues.white > _MOSTLY) & brain),
     }
     return numbers, fit
-
-
-def _box(mask: NDArray) -> tuple[slice, ...]:
-    spans = []
-    for axis in range(3):
-        held = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        spans.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(spans)

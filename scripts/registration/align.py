@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from numpy.typing import NDArray
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.options.choices import Alignment
 from scripts.registration.fit import (
     AS_THE_HEADER_SAYS,
@@ -37,8 +37,10 @@ STEP = "alignment"
 class AlignToTemplated(MapTransform, InvertibleTransform):
     """Place brain-only images [1, H, W, D] on MNI152: their affines are multiplied by one of world to MNI world.
 
-    No voxel changes; the step that resamples comes later, so that a scan is interpolated once. `Invertd` gives each
-    image the affine that it came with, to the last bit. What was found is noted under `alignment`:
+    What is aligned is `image`, 0 outside of `brain_mask`; of a T2 (`modality`), `t1` is the brain-only T1 of the same
+    session, dropped afterwards. No voxel changes; the step that resamples comes later, so that a scan is interpolated
+    once. `Invertd` gives each image the affine that it came with, to the last bit. What was found is noted under
+    `alignment`:
 
     - `method`: `header` (it lies on the template already and stays as it is), `affine`, `affine through the t1`
       (a T2 whose data hold the T1 of the same session) or `never`;
@@ -49,10 +51,6 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
 
     Args:
         keys: images, masks and labels of one grid.
-        image_key: the image that is aligned, 0 outside the brain.
-        mask_key: its brain mask.
-        t1_key: the brain-only T1 of the same session, for a T2; dropped afterwards.
-        modality_key: t1 or t2.
         mode: `auto` leaves a scan alone that lies on the template already, `always` aligns it nevertheless, `never`
             only measures, as far as there is something to measure.
         max_shift_mm: up to which mean shift of the brain (mm) a scan counts as lying on the template.
@@ -69,31 +67,23 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
         self,
         keys: KeysCollection,
         *,
-        image_key: str = "image",
-        mask_key: str = "brain_mask",
-        t1_key: str = "t1",
-        modality_key: str = "modality",
         mode: Alignment | str = Alignment.AUTO,
         max_shift_mm: float = 4.0,
         seed: int = 0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if mode not in list(Alignment):
-            raise InputError(f"`mode` must be one of {[str(m) for m in Alignment]}, got {mode!r}.")
         if max_shift_mm < 0:
             raise InputError(f"`max_shift_mm` must be at least 0, got {max_shift_mm}.")
-        self.image_key, self.mask_key = image_key, mask_key
-        self.t1_key, self.modality_key = t1_key, modality_key
-        self.mode = Alignment(mode)
+        self.mode = check_choice(Alignment, mode, "mode")
         self.max_shift_mm = max_shift_mm
         self.seed = seed
 
     def _fit(self, data: Mapping[Hashable, Any], scan: Scan) -> tuple[str, Fit]:
         if self.mode is Alignment.NEVER:
             return "never", header_fit(scan)
-        t1 = data.get(self.t1_key)
-        if t1 is None or data.get(self.modality_key, "t2") != "t2":
+        t1 = data.get("t1")
+        if t1 is None or data.get("modality", "t2") != "t2":
             return "affine", fit_to_template(scan, seed=self.seed)
         t1_scan = _scan(t1, t1 != 0)
         t1_fit = fit_to_template(t1_scan, seed=self.seed)
@@ -105,18 +95,18 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
         """Return `data` with affines in MNI world and the note, without the T1."""
         result = dict(data)
         try:
-            scan = _scan(result[self.image_key], result[self.mask_key])
+            scan = _scan(result["image"], result["brain_mask"])
             method, fit = self._fit(result, scan)
         except InputError as error:
             if self.mode is Alignment.NEVER:
                 return self._leave(result)
-            raise InputError(error.what, path=source_path(result[self.image_key]), fix=error.fix) from error
+            raise InputError(error.what, path=source_path(result["image"]), fix=error.fix) from error
         transform, shift = fit.transform, mean_shift_mm(fit.transform, scan)
         turned = fit.orientation.text != AS_THE_HEADER_SAYS
         if self.mode is Alignment.AUTO and not turned and shift <= self.max_shift_mm:
             method, transform = "header", np.eye(4)
         if turned:
-            logger.warning("%s: %s.", source_path(result[self.image_key]) or "image", fit.orientation.text)
+            logger.warning("%s: %s.", source_path(result["image"]) or "image", fit.orientation.text)
         for key in self.key_iterator(result):
             result[key] = self._move(result[key], transform)
         add_note(
@@ -130,7 +120,7 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
             header_similarity=fit.orientation.header_similarity,
             orientation_gain=fit.orientation.gain,
         )
-        result.pop(self.t1_key, None)
+        result.pop("t1", None)
         return result
 
     def _leave(self, result: dict[Hashable, Any]) -> dict[Hashable, Any]:
@@ -138,7 +128,7 @@ class AlignToTemplated(MapTransform, InvertibleTransform):
         for key in self.key_iterator(result):
             result[key] = self._move(result[key], np.eye(4))
         add_note(result, STEP, method="never", world_to_template=np.eye(4).tolist())
-        result.pop(self.t1_key, None)
+        result.pop("t1", None)
         return result
 
     def _move(self, image: MetaTensor, transform: NDArray) -> MetaTensor:

@@ -98,7 +98,12 @@ def coarse_template() -> Volume:
 
 
 def describe_turn(turn: NDArray) -> str:
-    """Say in words where a quarter turn [3, 3] takes the directions that a header gives."""
+    """Say in words where a quarter turn [3, 3] takes the directions that a header gives.
+
+    Examples:
+        >>> describe_turn(np.diag([-1, 1, -1])).split(" (")[0]
+        'upside down'
+    """
     if np.array_equal(turn, np.eye(3)):
         return AS_THE_HEADER_SAYS
     parts = []
@@ -158,7 +163,7 @@ def _is_header(found: _Try) -> bool:
     return np.array_equal(found.turn, np.eye(3))
 
 
-def find_orientation(scan: Scan, *, min_gain: float = MIN_GAIN, sure: float = SURE, seed: int = 0) -> Orientation:
+def find_orientation(scan: Scan, *, seed: int = 0) -> Orientation:
     """Compare the orientation that the header gives, with the head tilted up to 30°, to the other 23 quarter turns.
 
     Each is fitted to the template at 8 mm by rotation, shift and one scale. Where a header mirrors a scan, the turn
@@ -166,9 +171,6 @@ def find_orientation(scan: Scan, *, min_gain: float = MIN_GAIN, sure: float = SU
 
     Args:
         scan: the brain.
-        min_gain: by how much another orientation must beat the header's, in nats.
-        sure: from which mutual information (nats) of the header's orientation no other is tried; not for a scan that
-            the field of view cuts, as part of a brain fits in more ways.
         seed: seed of the registrations.
 
     Raises:
@@ -177,7 +179,7 @@ def find_orientation(scan: Scan, *, min_gain: float = MIN_GAIN, sure: float = SU
     soft = Scan(blurred(scan.brain, COARSE_MM), scan.cuts)
     tries = [_try(soft, turn, seed=seed) for turn in (np.eye(3), *_tilts())]
     reached = attrgetter("similarity")
-    if scan.cuts or max(map(reached, filter(_is_header, tries)), default=-np.inf) < sure:
+    if scan.cuts or max(map(reached, filter(_is_header, tries)), default=-np.inf) < SURE:
         tries += [_try(soft, turn, seed=seed) for turn in _quarter_turns() if not np.array_equal(turn, np.eye(3))]
         best = max(tries, key=reached)
         if not _is_header(best):
@@ -187,7 +189,7 @@ def find_orientation(scan: Scan, *, min_gain: float = MIN_GAIN, sure: float = SU
     if not np.isfinite(best.similarity):
         raise RuntimeError("no orientation fits")
     gain = best.similarity - max(header.similarity, 0.0)
-    if _is_header(best) or (gain <= min_gain and _is_header(header)):
+    if _is_header(best) or (gain <= MIN_GAIN and _is_header(header)):
         return Orientation(header.transform, header.similarity, 0.0, AS_THE_HEADER_SAYS)
     return Orientation(best.transform, max(header.similarity, 0.0), gain, describe_turn(best.turn))
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, find_objects, gaussian_filter
 from scripts.errors import InputError
 from scripts.registration.template import Volume
 
@@ -34,6 +34,7 @@ __all__ = [
 CUT_SHARE = 0.2
 MIN_VOXELS = 1000
 WINDOW = (0.5, 99.5)
+_SPACING_MM = 2.0  # of averaged voxels; axes that are coarser stay as they are
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Placed:
-    """A scan on the grid of another brain, with `seen` [H, W, D] bool: where the scan tells what is there."""
+    """A scan on the grid of another brain, with `seen` [H, W, D] bool: where the scan shows what is there."""
 
     brain: Volume
     seen: NDArray[np.bool_]
@@ -92,28 +93,19 @@ def _cuts(mask: NDArray[np.bool_]) -> tuple[Cut, ...]:
     return tuple(found)
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    spans = []
-    for axis in range(3):
-        held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(spans)
-
-
 def _block_means(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
     padded = np.pad(array, [(0, -n % f) for n, f in zip(array.shape, factors, strict=True)])
     split = [part for n, f in zip(padded.shape, factors, strict=True) for part in (n // f, f)]
     return padded.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def prepare_scan(image: NDArray, mask: NDArray, affine: NDArray, *, spacing_mm: float = 2.0) -> Scan:
-    """Cut a brain out, map its percentiles 0.5–99.5 to [0, 1], and average whole voxels up to `spacing_mm`.
+def prepare_scan(image: NDArray, mask: NDArray, affine: NDArray) -> Scan:
+    """Cut a brain out, map its percentiles 0.5–99.5 to [0, 1], and average whole voxels up to 2 mm.
 
     Args:
         image: [H, W, D], any real type.
         mask: the brain mask, same shape; voxels above 0 count.
         affine: voxel to world, RAS mm, [4, 4]; may be oblique, flipped or sheared.
-        spacing_mm: edge of the averaged voxels; axes that are coarser stay as they are.
 
     Raises:
         InputError: if the mask holds fewer than 1000 voxels, the image is constant in it or the affine is singular.
@@ -129,14 +121,14 @@ def prepare_scan(image: NDArray, mask: NDArray, affine: NDArray, *, spacing_mm: 
         raise InputError(
             f"the affine is singular: {np.round(affine, 3).tolist()}", fix="Repair the header's sform and qform."
         )
-    cuts, box = _cuts(brain), _box(brain)
+    cuts, box = _cuts(brain), find_objects(brain.astype(np.uint8))[0]
     brain = brain[box]
     values = np.asarray(image[box], dtype=np.float32)
     low, high = np.percentile(values[brain], WINDOW)
     if not high > low:
         raise InputError(f"the brain is constant ({low:g})", fix="Give a scan with tissue contrast.")
     values = np.clip((values - low) / (high - low), 0, 1) * brain
-    factors = np.maximum(1, np.floor(spacing_mm / edges + 0.01)).astype(int)
+    factors = np.maximum(1, np.floor(_SPACING_MM / edges + 0.01)).astype(int)
     to_own = np.diag([*factors.astype(float), 1.0])
     to_own[:3, 3] = (factors - 1) / 2 + [part.start for part in box]
     small = tuple(Cut(cut.axis, cut.sign, (cut.end - to_own[cut.axis, 3]) / to_own[cut.axis, cut.axis]) for cut in cuts)

@@ -56,22 +56,19 @@ class SessionFit:
             raise InputError(what, fix="Check that both are of one subject, of one contrast, and complete")
 
 
-def align_sessions(
-    earlier: Scan, later: Scan, *, start: NDArray[np.float64] | None = None, seed: int = 0
-) -> SessionFit:
+def align_sessions(earlier: Scan, later: Scan, *, start: NDArray[np.float64] | None = None) -> SessionFit:
     """Find the turn and shift from a baseline to its follow-up, and measure how well they fit.
 
     Args:
         earlier: the baseline.
         later: the follow-up.
         start: one more place to begin at, baseline's world to follow-up's world, [4, 4], mm.
-        seed: of the registrations.
 
     Raises:
         InputError: if they cannot be brought together.
     """
     starts = [] if start is None else [start]
-    transform = rigid_between(earlier, later, starts=starts, partner="follow-up", seed=seed)
+    transform = rigid_between(earlier, later, starts=starts, partner="follow-up")
     placed = place(earlier, transform, later.brain.affine, later.brain.image.shape)
     both = (placed.brain.mask > _HALF) & (later.brain.mask > _HALF)
     return SessionFit(

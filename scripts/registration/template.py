@@ -81,14 +81,25 @@ def load_template() -> Volume:
 
 
 def mask_dice(first: NDArray, second: NDArray) -> float:
-    """Return the Dice overlap (0 to 1) of two masks of one shape; voxels above 0.5 count, 0 if there are none."""
+    """Return the Dice overlap (0 to 1) of two masks of one shape; voxels above 0.5 count, 0 if there are none.
+
+    Examples:
+        >>> bool(mask_dice(np.array([1, 1, 0]), np.array([1, 0, 0])) == 2 / 3)
+        True
+    """
     a, b = first > 0.5, second > 0.5
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 0.0
 
 
 def masked_correlation(first: NDArray, second: NDArray, mask: NDArray) -> float:
-    """Return Pearson's correlation (−1 to 1) of two images where `mask` is above 0.5; 0 where one is constant."""
+    """Return Pearson's correlation (−1 to 1) of two images where `mask` is above 0.5; 0 where one is constant.
+
+    Examples:
+        >>> image = np.arange(8.0)
+        >>> masked_correlation(image, 7 - image, np.ones(8))
+        -1.0
+    """
     inside = mask > 0.5
     if np.count_nonzero(inside) < 2:
         return 0.0

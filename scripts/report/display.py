@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import find_objects
 from scripts.errors import InputError
 from skimage.transform import resize
 
@@ -133,9 +134,9 @@ class DisplayVolumes:
         brain = self.volumes["brain_mask"] > 0
         return self.volumes[name][brain] if brain.any() else self.volumes[name].ravel()
 
-    def window(self, name: str, *, lower: float = 1.0, upper: float = 99.0) -> tuple[float, float]:
-        """Return two percentiles of a volume inside the brain, for black and white; they are never equal."""
-        low, high = (float(value) for value in np.percentile(self.inside(name), [lower, upper]))
+    def window(self, name: str) -> tuple[float, float]:
+        """Return the percentiles 1 and 99 of a volume inside the brain, for black and white; they are never equal."""
+        low, high = (float(value) for value in np.percentile(self.inside(name), [1, 99]))
         return (low, high) if high > low else (low, low + 1.0)
 
     def map_maximum(self, threshold: float | None) -> float:
@@ -199,16 +200,12 @@ class SlicePicture:
 
 
 def display_volumes(
-    volumes: Mapping[str, ArrayLike],
-    affine: ArrayLike,
-    *,
-    margin_mm: float = 8.0,
-    least_spacing_mm: float = 1.0,
-    max_voxels: int = 3_500_000,
+    volumes: Mapping[str, ArrayLike], affine: ArrayLike, *, margin_mm: float = 8.0, max_voxels: int = 3_500_000
 ) -> DisplayVolumes:
     """Turn volumes upright, crop them to the brain and resample them where they are finer than a screen needs.
 
-    Scans of thick slices keep finer pixels, as they have few voxels: one that looks at them looks at slices.
+    Finer voxels are made 1 mm large. Where slices are thicker than 2 mm it is half of that, as such scans have few
+    voxels: one that looks at them looks at slices.
     Images are averaged while they are made coarser and then interpolated linearly; NaN and infinity become 0.
 
     Args:
@@ -216,7 +213,6 @@ def display_volumes(
             `lesion_mask`, `brain_mask` (by default where the image is not 0).
         affine: [4, 4], voxel to the scanner's world (RAS), mm.
         margin_mm: what is kept around the brain.
-        least_spacing_mm: finer voxels are made this large; half of it where slices are thicker than 2 mm.
         max_voxels: the finest axes are made coarser still until the copies have no more voxels than this.
 
     Raises:
@@ -229,8 +225,7 @@ def display_volumes(
     turned = nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(matrix), arrays["image"].shape)
     upright = {name: to_ras(array, matrix) for name, array in arrays.items()}
     thick = np.linalg.norm(matrix[:3, :3], axis=0).max() > THICK_MM
-    least = least_spacing_mm / 2 if thick else least_spacing_mm
-    return _resampled(*_cropped(upright, matrix @ turned, margin_mm), least, max_voxels)
+    return _resampled(*_cropped(upright, matrix @ turned, margin_mm), 0.5 if thick else 1.0, max_voxels)
 
 
 def display_nifti(
@@ -281,15 +276,11 @@ def _cropped(
     """Return the box of the brain with a margin in RAS volumes, not copied; everything when there is no brain."""
     brain = volumes["brain_mask"] > 0
     margin = np.ceil(margin_mm / np.linalg.norm(affine[:3, :3], axis=0)).astype(int)
-    box, start = [], np.zeros(3)
-    for axis in range(3):
-        filled = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, brain.shape[axis] - 1)
-        start[axis] = max(first - margin[axis], 0)
-        box.append(slice(int(start[axis]), last + int(margin[axis]) + 1))
+    held = next(iter(find_objects(brain.astype(np.uint8))), tuple(slice(0, size) for size in brain.shape))
+    box = tuple(slice(max(0, part.start - room), part.stop + room) for part, room in zip(held, margin, strict=True))
     shifted = affine.copy()
-    shifted[:3, 3] += affine[:3, :3] @ start
-    return {name: volume[tuple(box)] for name, volume in volumes.items()}, shifted
+    shifted[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return {name: volume[box] for name, volume in volumes.items()}, shifted
 
 
 def _clean(name: str, volume: NDArray) -> NDArray[np.float32]:

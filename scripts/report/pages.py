@@ -127,8 +127,6 @@ def write_index_page(
     path: str | os.PathLike[str],
     rows: Sequence[Mapping[str, Any]],
     *,
-    title: str = "Anomaly maps",
-    summary: str | None = "summary.csv",
     regions: str | None = None,
     changes: str | None = None,
 ) -> None:
@@ -138,8 +136,6 @@ def write_index_page(
         path: the HTML file.
         rows: `result.json` of each scan, with `report` where it has a page: the link to it, relative to this page and
             percent-encoded. A thumbnail is taken from the row's `thumbnail` (PNG bytes) or else from its report.
-        title: heading of the page.
-        summary: name of the CSV file to link to; None for no link.
         regions: name of the CSV file of all candidate regions to link to; None for no link.
         changes: name of the CSV file of what changed between sessions to link to; None for no link.
     """
@@ -151,8 +147,7 @@ def write_index_page(
         scan.update(reasons=list(row.get("reasons") or []), report=unquote(str(row.get("report") or "")))
         scan.update(place=first.get("place"), rank=(healthy_rank(row) or (None, None))[0])
     context = {
-        "title": title,
-        "summary": summary,
+        "title": "Anomaly maps",
         "regions": regions,
         "changes": changes,
         "scans": scans,

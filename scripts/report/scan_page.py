@@ -95,18 +95,16 @@ def make_viewer(
     *,
     threshold: float | None = None,
     world_to_template: Sequence[Sequence[float]] | None = None,
-    reconstruction_window: tuple[float, float] = (0.0, 1.0),
 ) -> Viewer:
     """Prepare the layers and settings of the viewer.
 
     The input's grey scale runs from the 1st to the 99th percentile inside the brain: what the pipeline calls 0 and 1.
-    With its default window the reconstruction, which has that scale, therefore has the same grey for the same tissue.
+    The reconstruction, which has that scale, therefore has the same grey for the same tissue.
 
     Args:
         display: `image`, and any of `reconstruction`, `anomaly_map` and `lesion_mask`.
         threshold: where the threshold slider starts; the middle of the colour scale by default.
         world_to_template: [4, 4], scanner's world to MNI152, mm; with it the crosshair is also given in MNI mm.
-        reconstruction_window: values of the reconstruction that are drawn black and white.
     """
     layers = []
     for name, label in _LABELS.items():
@@ -115,7 +113,7 @@ def make_viewer(
         volume, is_label = display.volumes[name], name in _MASKS
         low, high = _range(display, name)
         nifti = display_nifti(volume, display.affine, low=low, high=high, label=is_label)
-        shown = _window(display, name, threshold, reconstruction_window)
+        shown = _window(display, name, threshold)
         layers.append(Layer(name, label, base64.b64encode(nifti).decode("ascii"), *shown))
     settings: dict[str, Any] = {
         "layers": [{"name": one.name, "label": one.label, "low": one.low, "high": one.high} for one in layers],
@@ -152,9 +150,7 @@ def _range(display: DisplayVolumes, name: str) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _window(
-    display: DisplayVolumes, name: str, threshold: float | None, reconstruction_window: tuple[float, float]
-) -> tuple[float, float]:
+def _window(display: DisplayVolumes, name: str, threshold: float | None) -> tuple[float, float]:
     """Return the values that are drawn at the ends of a layer's colour scale."""
     if name in _GREYS:
         return display.window(name)
@@ -162,8 +158,6 @@ def _window(
         top = float(np.percentile(np.abs(display.inside(name)), 99.9))
         least = _DIFFERENCE_SHARE * (threshold or top)
         return least, max(top, 2 * least) or 1.0
-    if name == "reconstruction":
-        return reconstruction_window
     return (0.0, display.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
 
 
@@ -274,7 +268,6 @@ def write_scan_page(
     volumes: Mapping[str, ArrayLike] | None = None,
     affine: ArrayLike | None = None,
     quality_picture: bytes | str | os.PathLike[str] | None = None,
-    reconstruction_window: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Write the report of one scan: viewer, slices, candidate regions, quality checks, and how it was made.
 
@@ -289,8 +282,6 @@ def write_scan_page(
             is no map.
         affine: [4, 4], voxel to the scanner's world (RAS), mm; needed with `volumes`.
         quality_picture: a PNG file, or its bytes, that shows why a scan was refused.
-        reconstruction_window: values of the reconstruction that are drawn black and white; by default the network's
-            scale, on which 0 and 1 are the 1st and 99th percentile of the input's brain.
 
     Raises:
         InputError: when there are volumes but no affine, or volumes that do not fit each other.
@@ -311,13 +302,11 @@ def write_scan_page(
         "viewer": None,
     }
     if has_map and volumes is not None and affine is not None:
-        context |= _pictures(display_volumes(volumes, affine), result, reconstruction_window)
+        context |= _pictures(display_volumes(volumes, affine), result)
     write_text(path, render("scan_page.html", scripts=VIEWER_SCRIPTS if has_map else (), **context))
 
 
-def _pictures(
-    display: DisplayVolumes, result: Mapping[str, Any], reconstruction_window: tuple[float, float]
-) -> dict[str, Any]:
+def _pictures(display: DisplayVolumes, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template needs beside the words when there is a map."""
     threshold = result.get("threshold")
     alignment = (result.get("preprocessing") or {}).get("alignment") or {}
@@ -325,12 +314,7 @@ def _pictures(
     compared = "change_dseg" in display.volumes
     return {
         "changes_picture": png_uri(draw_changes(display, least=least)) if compared else None,
-        "viewer": make_viewer(
-            display,
-            threshold=threshold,
-            world_to_template=alignment.get("world_to_template"),
-            reconstruction_window=reconstruction_window,
-        ),
+        "viewer": make_viewer(display, threshold=threshold, world_to_template=alignment.get("world_to_template")),
         "mosaic": png_uri(draw_mosaic(display, threshold=threshold)),
         "thumbnail": png_uri(draw_thumbnail(display)),
         "licences": [asset(name) for name in _LICENCES],

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.scans.volume import grid_of, source_path
 
 __all__ = [
@@ -90,9 +90,7 @@ def output_grid(name: str) -> dict[str, Any]:
         >>> output_grid("1mm")["size"]
         (182, 218, 182)
     """
-    if name not in list(OutputGrid):
-        raise InputError(f"`grid` must be one of {', '.join(OutputGrid)}, got {name!r}")
-    return _GRIDS[OutputGrid(name)]
+    return _GRIDS[check_choice(OutputGrid, name, "grid")]
 
 
 logger = logging.getLogger(__name__)

@@ -52,7 +52,7 @@ def header_affine(image: SpatialImage, *, oriented: bool = True) -> HeaderAffine
 
     Args:
         image: the image as nibabel reads its header.
-        oriented: whether a header that is not NIfTI tells the orientation at all.
+        oriented: whether a header that is not NIfTI gives the orientation at all.
 
     Raises:
         InputError: if not even the voxel sizes are positive numbers, or they are more than 100 mm.
@@ -177,17 +177,10 @@ class ScanReader(NibabelReader):
     Files are opened by `get_data`, not by `read`: `LoadImage` answers an error of `read` by trying MONAI's other
     readers, and their messages would bury ours.
 
-    Args:
-        channel_dim: as for `NibabelReader`.
-        as_closest_canonical: as for `NibabelReader`.
-
     Raises:
         InputError: in `get_data`, if a file is missing, no such image, cut off, damaged, or no single volume of real
             numbers, or its header gives not even voxel sizes.
     """
-
-    def __init__(self, channel_dim: str | int | None = None, *, as_closest_canonical: bool = False) -> None:
-        super().__init__(channel_dim=channel_dim, as_closest_canonical=as_closest_canonical)
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Return True: what a file holds decides, not its name."""

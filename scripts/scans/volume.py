@@ -101,6 +101,10 @@ def scale_exponent(volume: NDArray) -> int:
 
     Args:
         volume: any shape, finite; 0 for an image without any other value.
+
+    Examples:
+        >>> scale_exponent(np.array([0.0, 3.0]))  # 3 · 2⁸ = 768
+        8
     """
     sizes = np.abs(volume[volume != 0])
     top = float(np.percentile(sizes, _BRIGHTEST)) if sizes.size else 0.0

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from numpy.typing import NDArray
 from scipy import ndimage
-from scripts.errors import InputError
+from scripts.errors import InputError, check_whole
 
 __all__ = [
     "RandAnomalyd",
@@ -25,7 +25,7 @@ __all__ = [
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]
-_TRIES = 4  # shapes that miss the brain or look like the tissue are drawn again so often
+_TRIES = 4  # shapes that miss the brain or look like the tissue are made anew so often
 _LEAST_CHANGE = 0.04  # mean absolute change inside the shape, of the intensity range
 
 
@@ -173,17 +173,34 @@ def _pushed(image: Image, shape: _Shape, rng: np.random.RandomState) -> Image:
     return ndimage.map_coordinates(image, np.indices(image.shape) + shift, order=1, mode="nearest")
 
 
-class RandAnomalyd(RandomizableTransform, MapTransform):
+class _RandSlices(RandomizableTransform, MapTransform):
+    """Alter a case's slices, all keys alike, with a probability; `_altered` says how."""
+
+    def __init__(self, keys: KeysCollection, prob: float) -> None:
+        MapTransform.__init__(self, keys)
+        if not 0 <= prob <= 1:
+            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
+        RandomizableTransform.__init__(self, prob)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return `data`, altered with the probability."""
+        result = dict(data)
+        self.randomize(None)
+        return self._altered(result) if self._do_transform else result
+
+    def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        raise NotImplementedError
+
+
+class RandAnomalyd(_RandSlices):
     """Set random anomalies into slices [1, H, W]; see `draw_anomaly`.
 
-    The slice as it was goes to another key: a network that is shown the altered slice and scored against the healthy
-    one learns to take anomalies out. It still learns from healthy scans alone.
+    The slice as it was goes to `healthy` (the same tensor where nothing was altered), the weight of the anomalies
+    [1, H, W] in [0, 1] to `anomaly`, the largest where they overlap: a network that is shown the altered slice and
+    scored against the healthy one learns to take anomalies out. It still learns from healthy scans alone.
 
     Args:
-        keys: slices in [0, 1].
-        healthy_key: where the unaltered slice goes, the same tensor where nothing was altered.
-        anomaly_key: where the anomalies' weight [1, H, W] in [0, 1] goes, the largest where they overlap.
-        mask_key: brain mask [1, H, W] of the slice; None takes the pixels above 0.
+        keys: slices in [0, 1], 0 outside the brain.
         prob: probability of setting anything in.
         max_anomalies: largest number of anomalies in a slice, at least 1; fewer are as likely as many.
 
@@ -195,23 +212,9 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
         doi:10.1109/ISBI56570.2024.10635828.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        healthy_key: str = "healthy",
-        anomaly_key: str = "anomaly",
-        mask_key: str | None = None,
-        prob: float = 0.65,
-        max_anomalies: int = 3,
-    ) -> None:
-        MapTransform.__init__(self, keys)
-        if not 0 <= prob <= 1:
-            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
-        if isinstance(max_anomalies, bool) or not isinstance(max_anomalies, int) or max_anomalies < 1:
-            raise InputError(f"`max_anomalies` must be a whole number from 1 on, got {max_anomalies!r}")
-        RandomizableTransform.__init__(self, prob)
-        self.healthy_key, self.anomaly_key, self.mask_key = healthy_key, anomaly_key, mask_key
+    def __init__(self, keys: KeysCollection, *, prob: float = 0.65, max_anomalies: int = 3) -> None:
+        super().__init__(keys, prob)
+        check_whole(max_anomalies, "max_anomalies", least=1)
         self.max_anomalies = max_anomalies
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
@@ -220,9 +223,8 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
         self.randomize(None)
         for key in self.key_iterator(result):
             healthy = torch.as_tensor(result[key])
-            result[self.healthy_key] = healthy
-            mask = healthy if self.mask_key is None else torch.as_tensor(result[self.mask_key])
-            brain = (mask[0] > 0).numpy()
+            result["healthy"] = healthy
+            brain = (healthy[0] > 0).numpy()
             anomaly = np.zeros(brain.shape, dtype=np.float32)
             if self._do_transform and brain.any():
                 altered = healthy[0].numpy()
@@ -230,7 +232,7 @@ class RandAnomalyd(RandomizableTransform, MapTransform):
                     altered, weight = draw_anomaly(altered, brain, self.R)
                     anomaly = np.maximum(anomaly, weight.astype(np.float32))
                 result[key] = torch.from_numpy(np.ascontiguousarray(altered))[None]
-            result[self.anomaly_key] = torch.from_numpy(anomaly)[None]
+            result["anomaly"] = torch.from_numpy(anomaly)[None]
         return result
 
 
@@ -270,7 +272,7 @@ def add_ghosts(image: torch.Tensor, *, num_ghosts: int, intensity: float, axis: 
     return ghosted.clamp(float(image.min()), float(image.max())).to(image.dtype)
 
 
-class RandGhostingd(RandomizableTransform, MapTransform):
+class RandGhostingd(_RandSlices):
     """Add random ghosts to slices [C, H, W].
 
     Args:
@@ -291,8 +293,7 @@ class RandGhostingd(RandomizableTransform, MapTransform):
         num_ghosts: tuple[int, int] = (2, 6),
         intensity: tuple[float, float] = (0.1, 0.4),
     ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
         if not 2 <= num_ghosts[0] <= num_ghosts[1]:
             raise InputError(f"`num_ghosts` must be a range from 2 on, got {num_ghosts}.")
         if not 0 <= intensity[0] <= intensity[1] <= 1:
@@ -300,12 +301,7 @@ class RandGhostingd(RandomizableTransform, MapTransform):
         self.num_ghosts = num_ghosts
         self.intensity = intensity
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data`, ghosted with probability `prob`."""
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
+    def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         copies = int(self.R.randint(self.num_ghosts[0], self.num_ghosts[1] + 1))
         strength = float(self.R.uniform(*self.intensity))
         axis = int(self.R.randint(2))
@@ -320,7 +316,7 @@ _T1_KNOTS = ((0.0, 0.02), (0.12, 0.25), (0.45, 0.6), (0.78, 0.88), (1.0, 1.0))
 _T2_KNOTS = ((0.9, 1.0), (0.75, 1.0), (0.4, 0.65), (0.22, 0.42), (0.1, 0.3))
 
 
-class RandBrainEdged(RandomizableTransform, MapTransform):
+class RandBrainEdged(_RandSlices):
     """Move the edge of the brain inwards, all around or in a part of the slice, as brain extractions differ.
 
     Args:
@@ -333,20 +329,11 @@ class RandBrainEdged(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, *, prob: float = 0.2, max_pixels: int = 2) -> None:
-        MapTransform.__init__(self, keys)
-        if not 0 <= prob <= 1:
-            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
-        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
-            raise InputError(f"`max_pixels` must be a whole number from 1 on, got {max_pixels!r}")
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
+        check_whole(max_pixels, "max_pixels", least=1)
         self.max_pixels = max_pixels
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data`, with probability `prob` with a narrower brain."""
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
+    def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         for key in self.key_iterator(result):
             image = torch.as_tensor(result[key])
             brain = ndimage.binary_fill_holes((image[0] > 0).numpy())
@@ -358,7 +345,7 @@ class RandBrainEdged(RandomizableTransform, MapTransform):
         return result
 
 
-class RandBrainNoised(RandomizableTransform, MapTransform):
+class RandBrainNoised(_RandSlices):
     """Add white noise inside the brain.
 
     Args:
@@ -371,20 +358,12 @@ class RandBrainNoised(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, *, prob: float = 0.2, max_std: float = 0.04) -> None:
-        MapTransform.__init__(self, keys)
-        if not 0 <= prob <= 1:
-            raise InputError(f"`prob` must be from 0 to 1, got {prob!r}")
+        super().__init__(keys, prob)
         if not 0 <= max_std < 1:
             raise InputError(f"`max_std` must be from 0 to below 1, got {max_std!r}")
-        RandomizableTransform.__init__(self, prob)
         self.max_std = max_std
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return `data`, with probability `prob` with noise."""
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
+    def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         std = self.R.uniform(0, self.max_std)
         for key in self.key_iterator(result):
             image = torch.as_tensor(result[key])
@@ -397,20 +376,19 @@ class RandT2LikeContrastd(RandomizableTransform, MapTransform):
     """Give T1 slices the contrast of a T2: fluid bright, grey matter above white matter.
 
     Of many T1 scans and few T2 scans a network learns anatomy from the first and contrast from the second. The curve
-    from T1 to T2-like intensity is piecewise linear through random knots, a new one each time.
+    from T1 to T2-like intensity is piecewise linear through random knots, a new one each time. Of items with another
+    `modality` than t1 nothing is altered.
 
     Args:
         keys: slices [1, H, W] in [0, 1], 0 outside the brain.
-        modality_key: the item's modality; only `t1` items are altered, all of them.
 
     Raises:
-        KeyError: if an item has no `modality_key`.
+        KeyError: if an item has no `modality`.
     """
 
-    def __init__(self, keys: KeysCollection, *, modality_key: str = "modality") -> None:
+    def __init__(self, keys: KeysCollection) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, 1.0)
-        self.modality_key = modality_key
 
     def _curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         given = np.array([self.R.uniform(*knot) for knot in _T1_KNOTS])
@@ -419,7 +397,7 @@ class RandT2LikeContrastd(RandomizableTransform, MapTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data`, T1 slices with a T2-like contrast."""
         result = dict(data)
-        if str(result[self.modality_key]) != "t1":
+        if str(result["modality"]) != "t1":
             return result
         knots = self._curve()
         for key in self.key_iterator(result):

@@ -30,9 +30,6 @@ class NormalizeScansd(MapTransform):
         allow_missing_keys: whether a key may be absent.
     """
 
-    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with float32 images."""
         result = dict(data)
@@ -56,7 +53,6 @@ class CurvatureFlowDenoised(MapTransform):
         keys: images.
         time_step: the flow's time step (dimensionless), above 0.
         iterations: number of steps; 0 leaves the image as it is.
-        allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: if `time_step` is not positive or `iterations` negative.
@@ -66,10 +62,8 @@ class CurvatureFlowDenoised(MapTransform):
         doi:10.1007/978-3-031-72120-5_37.
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, time_step: float = 0.125, iterations: int = 3, allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, *, time_step: float = 0.125, iterations: int = 3) -> None:
+        super().__init__(keys)
         if time_step <= 0:
             raise InputError(f"`time_step` must be positive, got {time_step}.")
         if iterations < 0:
@@ -96,7 +90,7 @@ class CurvatureFlowDenoised(MapTransform):
 
 
 class CorrectBiasd(MapTransform, InvertibleTransform):
-    """Divide images [1, H, W, D] by their smooth bias field, found in the brain mask; 0 stays 0 and nothing moves.
+    """Divide images [1, H, W, D] by their smooth bias field, found in `brain_mask`; 0 stays 0 and nothing moves.
 
     The field is found on a shrunk copy and applied at full resolution. Values are shifted to be positive for it where
     they are not, and shifted back.
@@ -104,7 +98,6 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
     Args:
         keys: images, 0 outside the brain.
         enabled: whether to do it; without, the images stay as they are.
-        mask_key: the brain mask [1, H, W, D].
         shrink_factor: by how much the copy is smaller along each axis, at least 1; thin axes are shrunk less.
         iterations: at each of four resolutions of the field.
 
@@ -117,13 +110,7 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        enabled: bool = False,
-        mask_key: str = "brain_mask",
-        shrink_factor: int = 4,
-        iterations: int = 50,
+        self, keys: KeysCollection, *, enabled: bool = False, shrink_factor: int = 4, iterations: int = 50
     ) -> None:
         super().__init__(keys)
         if shrink_factor < 1 or iterations < 1:
@@ -131,7 +118,6 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
                 f"`shrink_factor` and `iterations` must be at least 1, got {shrink_factor} and {iterations}."
             )
         self.enabled = enabled
-        self.mask_key = mask_key
         self.shrink_factor = shrink_factor
         self.iterations = iterations
 
@@ -159,7 +145,7 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
         add_note(result, "bias_correction", done=self.enabled)
         if not self.enabled:
             return result
-        mask = as_float32(result[self.mask_key])[0] > 0
+        mask = as_float32(result["brain_mask"])[0] > 0
         for key in self.key_iterator(result):
             image = result[key]
             spacing = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0)
@@ -179,40 +165,35 @@ class CorrectBiasd(MapTransform, InvertibleTransform):
 
 
 class ScaleByMaskPercentilesd(MapTransform):
-    """Map percentiles inside the brain mask to [0, 1], clip, and set everything outside the mask to 0.
+    """Map percentiles inside `brain_mask` to [0, 1], clip, and set everything outside the mask to 0.
 
     Args:
         keys: images [1, H, W, D].
-        mask_key: the brain mask [1, H, W, D].
         lower: lower percentile, in percent.
         upper: upper percentile, in percent.
-        allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: if not 0 <= lower < upper <= 100.
         InputError: on calling, if the mask is empty or the window has no width.
+
+    Examples:
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> scale = ScaleByMaskPercentilesd("image", lower=0, upper=100)
+        >>> scale({"image": image, "brain_mask": image > 0})["image"].flatten().tolist()
+        [0.0, 0.0, 0.5, 1.0]
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        mask_key: str = "brain_mask",
-        lower: float = 1.0,
-        upper: float = 99.0,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, *, lower: float = 1.0, upper: float = 99.0) -> None:
+        super().__init__(keys)
         if not 0 <= lower < upper <= 100:
             raise InputError(f"`lower` and `upper` must be 0 <= lower < upper <= 100, got {lower} and {upper}.")
-        self.mask_key = mask_key
         self.lower = lower
         self.upper = upper
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with scaled float32 images."""
         result = dict(data)
-        mask = torch.as_tensor(result[self.mask_key]) > 0
+        mask = torch.as_tensor(result["brain_mask"]) > 0
         for key in self.key_iterator(result):
             inside = as_float32(result[key])[mask.cpu().numpy()]
             if inside.size == 0:

@@ -11,12 +11,13 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import LoadImaged, MapTransform, Transform
 from monai.utils import ensure_tuple
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
+from scripts.options.choices import Modality
 from scripts.scans.grid import on_grid_of
 from scripts.scans.reader import ScanReader
 from scripts.scans.volume import source_path
 
-__all__ = ["MODALITIES", "CheckImaged", "LoadScansd", "SetModalityd"]
+__all__ = ["CheckImaged", "LoadScansd", "SetModalityd"]
 
 
 class LoadScansd(MapTransform):
@@ -52,62 +53,46 @@ class LoadScansd(MapTransform):
         return self.load(dict(data))
 
 
-MODALITIES = ("t1", "t2")
 _UNSAID = (None, "", "auto")
-_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # names that Python draws for uploaded files; a "t2" in one means nothing
+_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # names that Python makes for uploaded files; a "t2" in one means nothing
 
 
 class SetModalityd(Transform):
     """Set the modality of a case where it is missing, as hosts give an image and nothing else.
 
+    A host may have put a wish into `modality`: t1, t2, auto, or a list of choices, of which the first one holds. Names
+    of files stand in `image_path` or `image`.
+
     Args:
         modality: `t1` or `t2`; None leaves it to the file's name.
-        by_name: tells the modality from the name of a file, or None where it does not; `known_modality` of
+        by_name: returns the modality that the name of a file says, or None; `known_modality` of
             `scripts.data.inputs.dicom`.
-            Where neither tells, it is `t1`, which the bundle's first weights are for; quality control notices if that
+            Where neither says it, it is `t1`, which the bundle's first weights are for; quality control notices if that
             is wrong.
-        modality_key: where it goes. A host may have put a wish there: `t1`, `t2`, `auto`, or a list of choices, of
-            which the first one holds.
-        path_keys: where the file's name may stand.
 
     Raises:
         InputError: if `modality` is neither; on calling, if the case has another one, or its name says another kind of
             scan.
     """
 
-    def __init__(
-        self,
-        modality: str | None = None,
-        *,
-        by_name: Callable[[str], str | None] | None = None,
-        modality_key: str = "modality",
-        path_keys: tuple[str, ...] = ("image_path", "image"),
-    ) -> None:
-        self.modality = None if modality is None else _check(modality)
+    def __init__(self, modality: str | None = None, *, by_name: Callable[[str], str | None] | None = None) -> None:
+        self.modality = None if modality is None else str(check_choice(Modality, modality, "modality"))
         self.by_name = by_name
-        self.modality_key = modality_key
-        self.path_keys = tuple(path_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with its modality."""
-        wish = data.get(self.modality_key)
+        wish = data.get("modality")
         wish = wish[0] if isinstance(wish, (list, tuple)) and wish else wish
         if wish in _UNSAID:
-            wish = self.modality or self._told_by_name(data) or MODALITIES[0]
-        return {**data, self.modality_key: _check(wish)}
+            wish = self.modality or self._said_by_name(data) or Modality.T1
+        return {**data, "modality": str(check_choice(Modality, wish, "modality"))}
 
-    def _told_by_name(self, data: Mapping[Hashable, Any]) -> str | None:
-        names = (data.get(key) for key in self.path_keys)
+    def _said_by_name(self, data: Mapping[Hashable, Any]) -> str | None:
+        names = (data.get(key) for key in ("image_path", "image"))
         name = next((str(name) for name in names if isinstance(name, (str, Path))), None)
         if self.by_name is None or name is None or _TEMPORARY.fullmatch(Path(name).name.split(".")[0]):
             return None
         return self.by_name(name)
-
-
-def _check(modality: object) -> str:
-    if modality not in MODALITIES:
-        raise InputError(f"`modality` must be one of {', '.join(MODALITIES)}, got {modality!r}")
-    return str(modality)
 
 
 class CheckImaged(MapTransform):
@@ -191,26 +176,25 @@ class CheckImaged(MapTransform):
 
 
 class BrainMaskFromNonzerod(MapTransform):
-    """Add a brain mask where the data have none: the voxels of the (skull-stripped) image that are not zero.
+    """Add `brain_mask`, uint8, 0 or 1, where there is none: where the (skull-stripped) image is not zero.
 
     Args:
         keys: the image [1, H, W, D] to take the mask from.
-        mask_key: where the mask [1, H, W, D], uint8 and 0 or 1, goes; an existing mask is made 0 or 1 and kept.
-    """
 
-    def __init__(self, keys: KeysCollection, *, mask_key: str = "brain_mask") -> None:
-        super().__init__(keys)
-        self.mask_key = mask_key
+    Examples:
+        >>> BrainMaskFromNonzerod("image")({"image": torch.tensor([[[[0.0, 3.0]]]])})["brain_mask"].tolist()
+        [[[[0, 1]]]]
+    """
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with the mask."""
         result = dict(data)
         for key in self.key_iterator(result):
-            source = result.get(self.mask_key)
+            source = result.get("brain_mask")
             if source is None:
-                result[self.mask_key] = (result[key] != 0).to(torch.uint8)
+                result["brain_mask"] = (result[key] != 0).to(torch.uint8)
             else:
-                result[self.mask_key] = (source > 0).to(torch.uint8)
+                result["brain_mask"] = (source > 0).to(torch.uint8)
         return result
 
 

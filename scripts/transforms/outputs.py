@@ -32,14 +32,13 @@ class CarryInMetad(MapTransform):
     Args:
         keys: MetaTensors that carry the entries.
         names: the entries, tensors or plain values.
-        allow_missing_keys: whether an image may be absent.
 
     Raises:
         TypeError: on calling, if an image has no metadata.
     """
 
-    def __init__(self, keys: KeysCollection, *, names: Sequence[str] | str, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, *, names: Sequence[str] | str) -> None:
+        super().__init__(keys)
         self.names = ensure_tuple(names)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -66,32 +65,20 @@ class ScoreScand(MapTransform):
     """Write the scan's score, the mean of the highest 1 % of the brain's anomaly map, into `data["anomaly_score"]`.
 
     It stands before the maps are taken back to the scan's own grid, so that the score does not depend on that grid and
-    can be compared with those of healthy scans.
+    can be compared with those of healthy scans. The brain is `brain_mask` [1, H, W, D] on the same grid, or where there
+    is none the voxels of `image` that are not zero.
 
     Args:
         keys: the inferer's output [C, H, W, D].
         outputs: names of its channels; without `anomaly_map` among them nothing is written.
-        mask_key: the brain mask [1, H, W, D] on the same grid; where there is none, the voxels of `image_key` that are
-            not zero.
-        image_key: the network's input [1, H, W, D].
-        allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: on calling, if the mask is empty or has another grid.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        outputs: Sequence[str],
-        mask_key: str = "brain_mask",
-        image_key: str = "image",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, *, outputs: Sequence[str]) -> None:
+        super().__init__(keys)
         self.outputs = list(outputs)
-        self.mask_key, self.image_key = mask_key, image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with `anomaly_score`."""
@@ -100,7 +87,7 @@ class ScoreScand(MapTransform):
             return result
         for key in self.key_iterator(data):
             scores = torch.as_tensor(data[key])[self.outputs.index("anomaly_map")]
-            mask = torch.as_tensor(data[self.mask_key if self.mask_key in data else self.image_key])[0]
+            mask = torch.as_tensor(data["brain_mask" if "brain_mask" in data else "image"])[0]
             result["anomaly_score"] = scan_score(scores.cpu(), (mask != 0).cpu())
         return result
 
@@ -108,18 +95,18 @@ class ScoreScand(MapTransform):
 class ReloadOriginald(MapTransform):
     """Put the image as its file holds it in the place of a resampled one, so that a label is scored on its own grid.
 
+    Labels on another grid than `image` are brought onto that.
+
     Args:
         keys: MetaTensors [1, H, W, D] that were loaded from files.
-        image_key: the image of the case, on its own grid again; labels on another one are brought onto it.
         allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: on calling, if an image does not know its file.
     """
 
-    def __init__(self, keys: KeysCollection, *, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.image_key = image_key
         self.load = LoadImage(reader=ScanReader(), ensure_channel_first=True, image_only=True)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
@@ -130,15 +117,15 @@ class ReloadOriginald(MapTransform):
             if path is None:
                 raise InputError(f"`{key}` was not loaded from a file", fix="Score it on the working grid.")
             label = self.load(path)
-            result[key] = on_grid_of(data[self.image_key], label, name=str(key)) if self.image_key in data else label
+            result[key] = on_grid_of(data["image"], label, name=str(key)) if "image" in data else label
         return result
 
 
 class SplitOutputsd(MapTransform):
     """Give each channel [C, H, W, D] of the inferer a key of its own, and threshold the anomaly map to a lesion mask.
 
-    The channels stay where they are: `data[key]` is set to 0 outside of the brain too, as a copy of each would be the
-    largest thing in memory.
+    Maps are 0 outside of `brain_mask` [1, H, W, D], on the same grid. The channels stay where they are: `data[key]` is
+    set to 0 there too, as a copy of each would be the largest thing in memory.
 
     Args:
         keys: the inferer's output.
@@ -147,9 +134,6 @@ class SplitOutputsd(MapTransform):
             gives the threshold for each modality.
         min_volume_ml: connected regions of the lesion mask below this volume, on the grid of `keys`, are left out; 0
             keeps them all.
-        mask_key: the brain mask [1, H, W, D] on the same grid, outside which maps are 0; None leaves them.
-        modality_key: where the case's modality stands, for a mapping of thresholds.
-        allow_missing_keys: whether a key may be absent.
 
     Raises:
         InputError: if `min_volume_ml` is no number at or above 0.
@@ -164,21 +148,16 @@ class SplitOutputsd(MapTransform):
         outputs: Sequence[str],
         threshold: float | Mapping[str, float] | None = None,
         min_volume_ml: float | None = 0.0,
-        mask_key: str | None = "brain_mask",
-        modality_key: str = "modality",
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys)
         self.outputs = list(outputs)
         self.threshold = threshold
         self.min_volume_ml = check_min_volume(min_volume_ml)
-        self.mask_key = mask_key
-        self.modality_key = modality_key
 
     def _threshold(self, data: Mapping[Hashable, Any]) -> float | None:
         if not isinstance(self.threshold, Mapping):
             return self.threshold
-        modality = str(data.get(self.modality_key))
+        modality = str(data.get("modality"))
         if modality not in self.threshold:
             raise InputError(f"there is no threshold for the modality {modality!r}", fix="Give --threshold.")
         return float(self.threshold[modality])
@@ -191,7 +170,7 @@ class SplitOutputsd(MapTransform):
             maps = data[key]
             if maps.shape[0] != len(self.outputs):
                 raise InputError(f"`{key}` must have {len(self.outputs)} channels {self.outputs}, got {maps.shape[0]}.")
-            inside = 1 if self.mask_key is None else (torch.as_tensor(data[self.mask_key]) > 0).to(maps.device)
+            inside = (torch.as_tensor(data["brain_mask"]) > 0).to(maps.device)
             for index, name in enumerate(self.outputs):
                 result[name] = maps[index : index + 1]
                 result[name] *= inside

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Randomizable, SpatialResample
 from monai.utils import ensure_tuple, ensure_tuple_rep
 from numpy.typing import NDArray
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice, check_whole
 from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
 from scripts.scans.volume import as_float32, source_path
 from torch.nn import functional
@@ -29,12 +29,11 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
     """Bring a case [1, H, W, D] to voxels of about 1 mm by the mean of whole voxels; `Invertd` takes results back.
 
     Along an axis with voxels of `edge` mm, `round(spacing_mm / edge)` voxels become one, so that edges from two thirds
-    of `spacing_mm` on stay as they are. Of images the mean is that of the voxels inside the brain mask; masks and
+    of `spacing_mm` on stay as they are. Of images the mean is that of the voxels inside `brain_mask`; masks and
     labels keep voxels of which at least half were set.
 
     Args:
         keys: images, masks and labels of one grid.
-        mask_key: the brain mask, one of the keys.
         mask_keys: those of the keys that hold masks and labels.
         spacing_mm: edge that is enough, mm.
         allow_missing_keys: whether a key may be absent.
@@ -48,7 +47,6 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
         self,
         keys: KeysCollection,
         *,
-        mask_key: str = "brain_mask",
         mask_keys: KeysCollection = ("brain_mask", "label"),
         spacing_mm: float = 1.0,
         allow_missing_keys: bool = False,
@@ -56,7 +54,6 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
         super().__init__(keys, allow_missing_keys)
         if spacing_mm <= 0:
             raise InputError(f"`spacing_mm` must be positive, got {spacing_mm}.")
-        self.mask_key = mask_key
         self.mask_keys = ensure_tuple(mask_keys)
         self.spacing_mm = spacing_mm
 
@@ -70,7 +67,7 @@ class AverageVoxelsd(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with averaged images, float32, and masks; as they are where nothing is to be averaged."""
         result = dict(data)
-        brain = as_float32(result[self.mask_key])[0] > 0
+        brain = as_float32(result["brain_mask"])[0] > 0
         for key in self.key_iterator(result):
             image: Any = result[key]
             factors = self._factors(image)
@@ -150,11 +147,11 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
     """Resample images, masks and labels [1, H, W, D] of one case onto the working grid; `Invertd` takes results back.
 
     The grid is axis-aligned (RAS), so scans must be registered to the template. A case that already lies on the grid is
-    not interpolated. What the grid does not cover is lost, what the scan does not cover is 0.
+    not interpolated. What the grid does not cover is lost, what the scan does not cover is 0. `brain_mask` decides
+    between the centres, and warns when brain is cut off.
 
     Args:
         keys: images, masks, labels.
-        mask_key: the brain mask, which decides between the centres and warns when brain is cut off.
         size: voxels of the grid.
         spacing_mm: edge of its voxels, mm.
         center: `template` puts the grid on the template's centre (−1, −19, 7) mm in the world of the header; `image` on
@@ -173,7 +170,6 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         self,
         keys: KeysCollection,
         *,
-        mask_key: str = "brain_mask",
         size: Sequence[int] = (96, 96, 80),
         spacing_mm: float = 2.0,
         center: GridCenter | str | Sequence[float] = GridCenter.AUTO,
@@ -181,15 +177,14 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if isinstance(center, str) and center not in list(GridCenter):
-            raise InputError(f"`center` must be one of {[str(c) for c in GridCenter]} or 3 numbers, got {center!r}.")
-        if not isinstance(center, str) and len(center) != 3:
+        if isinstance(center, str):
+            center = check_choice(GridCenter, center, "center")
+        elif len(center) != 3:
             raise InputError(f"`center` must be 3 numbers, got {center!r}.")
         if len(size) != 3 or min(size) < 1:
             raise InputError(f"`size` must be 3 numbers of voxels from 1 on, got {size!r}.")
         if spacing_mm <= 0:
             raise InputError(f"`spacing_mm` must be positive, got {spacing_mm}.")
-        self.mask_key = mask_key
         self.size = tuple(size)
         self.spacing_mm = spacing_mm
         self.center = center
@@ -198,7 +193,7 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
 
     def _choose_grid(self, mask: torch.Tensor) -> np.ndarray:
         if not isinstance(mask, MetaTensor):
-            raise TypeError(f"`{self.mask_key}` must be a MetaTensor with an affine, got {type(mask).__name__}.")
+            raise TypeError(f"`brain_mask` must be a MetaTensor with an affine, got {type(mask).__name__}.")
         affine = np.asarray(mask.affine, dtype=np.float64)
         middle = (affine @ [*((np.asarray(mask.shape[1:]) - 1) / 2), 1.0])[:3]
         if not isinstance(self.center, str):
@@ -221,7 +216,7 @@ class ToWorkingGridd(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` on the working grid, float32."""
         result = dict(data)
-        grid = torch.as_tensor(self._choose_grid(result[self.mask_key]))
+        grid = torch.as_tensor(self._choose_grid(result["brain_mask"]))
         for key, mode in self.key_iterator(result, self.mode):
             padding = "constant" if isinstance(mode, int) else "zeros"
             result[key] = self.resample(
@@ -277,6 +272,12 @@ def brain_slices(mask: torch.Tensor, *, min_share: float = 0.02) -> torch.Tensor
 
     Returns:
         Indices along the last axis, int64; all slices if none holds enough.
+
+    Examples:
+        >>> mask = torch.zeros(1, 4, 4, 3)
+        >>> mask[..., 1] = 1
+        >>> brain_slices(mask).tolist()
+        [1]
     """
     share = (torch.as_tensor(mask[0]) > 0).float().mean(dim=(0, 1))
     found = torch.nonzero(share > min_share).flatten()
@@ -284,12 +285,10 @@ def brain_slices(mask: torch.Tensor, *, min_share: float = 0.02) -> torch.Tensor
 
 
 class RandAxialSliced(Randomizable, MapTransform):
-    """Take one random axial slice that holds brain, the same for all keys: [C, H, W, D] → [C, H, W].
+    """Take one random axial slice that holds brain (`brain_mask`), the same for all keys: [C, H, W, D] → [C, H, W].
 
     Args:
         keys: volumes on one grid.
-        mask_key: the brain mask.
-        min_share: the least share of the slice's pixels that must be brain.
         thick_prob: probability of averaging neighbouring slices of what is no mask, as thick-slice scans do.
         max_thickness: largest number of slices that are averaged.
 
@@ -297,36 +296,25 @@ class RandAxialSliced(Randomizable, MapTransform):
         InputError: if `thick_prob` or `max_thickness` is out of range.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        mask_key: str = "brain_mask",
-        min_share: float = 0.02,
-        thick_prob: float = 0.0,
-        max_thickness: int = 3,
-    ) -> None:
+    def __init__(self, keys: KeysCollection, *, thick_prob: float = 0.0, max_thickness: int = 3) -> None:
         super().__init__(keys)
         if not 0 <= thick_prob <= 1:
             raise InputError(f"`thick_prob` must be from 0 to 1, got {thick_prob!r}")
-        if isinstance(max_thickness, bool) or not isinstance(max_thickness, int) or max_thickness < 1:
-            raise InputError(f"`max_thickness` must be a whole number from 1 on, got {max_thickness!r}")
-        self.mask_key = mask_key
-        self.min_share = min_share
+        check_whole(max_thickness, "max_thickness", least=1)
         self.thick_prob, self.max_thickness = thick_prob, max_thickness
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with slices."""
         result = dict(data)
-        mask = result[self.mask_key]
-        candidates = brain_slices(mask, min_share=self.min_share)
+        mask = result["brain_mask"]
+        candidates = brain_slices(mask)
         index = int(candidates[self.R.randint(len(candidates))])
         thick = self.thick_prob > 0 and self.R.uniform() < self.thick_prob
         count = int(self.R.randint(2, self.max_thickness + 1)) if thick and self.max_thickness > 1 else 1
         first = max(0, index - count // 2)
         inside = mask[..., index] > 0
         for key in self.key_iterator(result):
-            if key == self.mask_key or count == 1:
+            if key == "brain_mask" or count == 1:
                 result[key] = result[key][..., index].clone()
             else:
                 result[key] = result[key][..., first : first + count].mean(dim=-1) * inside
@@ -334,31 +322,25 @@ class RandAxialSliced(Randomizable, MapTransform):
 
 
 class AxialSlicesd(MapTransform):
-    """Take evenly spaced axial slices that hold brain: a list of cases [C, H, W] from one case [C, H, W, D].
+    """Take evenly spaced axial slices that hold brain (`brain_mask`): [C, H, W, D] → a list of cases [C, H, W].
 
     Args:
         keys: volumes on one grid; other entries are repeated.
         num_slices: how many.
-        mask_key: the brain mask.
-        min_share: the least share of a slice's pixels that must be brain.
 
     Raises:
         InputError: if `num_slices` is below 1.
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, num_slices: int = 8, mask_key: str = "brain_mask", min_share: float = 0.02
-    ) -> None:
+    def __init__(self, keys: KeysCollection, *, num_slices: int = 8) -> None:
         super().__init__(keys)
         if num_slices < 1:
             raise InputError(f"`num_slices` must be at least 1, got {num_slices}.")
         self.num_slices = num_slices
-        self.mask_key = mask_key
-        self.min_share = min_share
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> list[dict[Hashable, torch.Tensor]]:
         """Return the slices, from below to above."""
-        candidates = brain_slices(data[self.mask_key], min_share=self.min_share)
+        candidates = brain_slices(data["brain_mask"])
         picks = torch.linspace(0, len(candidates) - 1, min(self.num_slices, len(candidates))).round().long()
         slices = []
         for index in candidates[picks].tolist():

@@ -15,7 +15,7 @@ from scripts.data import find_raw_cases
 from scripts.data.inputs.raw_cases import mask_beside
 from scripts.data.records import BrainMask, DatasetRecord, Role, Split
 from scripts.data.split_plan import Participant, SplitPlan
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.report.tables import write_text
 
 __all__ = [
@@ -139,8 +139,7 @@ def make_record(
     """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"`name` must be of letters, digits, - and _, got {name!r}", fix="Give --name")
-    if role not in list(Role):
-        raise InputError(f"`role` must be one of {', '.join(Role)}, got {role!r}")
+    role = check_choice(Role, role, "role")
     unlabelled = [case.name for case in cases if case.label is None]
     if role == Role.LESION and unlabelled:
         what = f"{len(unlabelled)} case(s) of a lesion set have no label, such as {unlabelled[0]}"
@@ -160,8 +159,8 @@ def make_record(
         )
     return DatasetRecord(
         name=name,
-        folder=f"{PARENTS[Role(role)]}/{name}",
-        role=Role(role),
+        folder=f"{PARENTS[role]}/{name}",
+        role=role,
         modalities=tuple(modalities),
         splits=splits,
         pathology="none" if role == Role.HEALTHY else "not stated",

@@ -13,7 +13,7 @@ from typing import Any
 
 from scripts.data import Role, add_participants
 from scripts.data.folders import check_writable
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
 from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
@@ -74,8 +74,7 @@ class Preprocess:
         if self.role is None:
             labelled = any("label" in scan for case in self.cases for scan in case["scans"])
             self.role = Role.LESION if labelled else Role.HEALTHY
-        if self.role not in list(Role):
-            raise InputError(f"`role` must be one of {', '.join(Role)}, got {self.role!r}")
+        self.role = check_choice(Role, self.role, "role")
 
     @property
     def folder(self) -> Path:

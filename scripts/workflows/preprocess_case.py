@@ -35,6 +35,10 @@ class CaseFiles:
     Attributes:
         folder: of the data set, such as DATA_DIR/Train/NAME.
         case: its name.
+
+    Examples:
+        >>> CaseFiles(Path("Train/Mine"), "sub-01").volume("t1").as_posix()
+        'Train/Mine/t1/sub-01_t1.nii.gz'
     """
 
     folder: Path
@@ -101,6 +105,10 @@ def scaled(image: torch.Tensor, brain: np.ndarray) -> np.ndarray:
     Args:
         image: any range.
         brain: [H, W, D], bool.
+
+    Examples:
+        >>> scaled(torch.tensor([[[[7.0, 2.0]]]]), np.array([[[False, True]]])).tolist()
+        [[[0, 4095]]]
     """
     volume = np.where(brain, as_volume(image), 0)
     top = float(np.percentile(np.abs(volume[brain]), 99.9)) if brain.any() else 0.0

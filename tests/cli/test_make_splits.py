@@ -14,9 +14,10 @@ import nibabel as nib
 import pytest
 
 from scripts.cli.make_splits import main, make_splits
-from scripts.data import find_leaks, load_datalist, load_record, load_splits
+from scripts.data import load_datalist, load_record, load_splits
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
+from tests.leaks import find_leaks
 from tests.tiny import TINY_NETWORK
 
 SHAPE = (32, 32, 16)
@@ -138,7 +139,7 @@ def test_the_person_may_be_found_by_a_pattern(tmp_path: Path) -> None:
         make_splits(str(folder), **{**named, "subject_pattern": "x+", "overwrite": True})
 
 
-def test_nothing_is_overwritten_unless_told(bids: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_unless_reported(bids: Path, tmp_path: Path) -> None:
     make_splits(str(bids), **options(tmp_path))
     before = (tmp_path / "data" / "splits" / "ds9_test.csv").read_text()
     with pytest.raises(InputError, match=r"there already: .*ds9_test\.csv.*Give another --name, or --overwrite true"):
@@ -166,7 +167,7 @@ def test_what_cannot_be_used_is_named_and_leaves_nothing(bids: Path, tmp_path: P
     assert not (tmp_path / "ds9.yaml").exists()
 
 
-def test_missing_masks_and_unknown_people_are_told(bids: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_masks_and_unknown_people_are_reported(bids: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "other.csv").write_text("participant_id,age\nsub-77,30\n")
     with caplog.at_level(logging.WARNING):
         make_splits(str(bids), **options(tmp_path), participants=str(tmp_path / "other.csv"))

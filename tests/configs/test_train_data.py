@@ -11,8 +11,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.data import find_leaks
 from scripts.data.phantom import write_phantom_tree
+from tests.leaks import find_leaks
 
 FILES = {"train": "IXI_train_fold0.csv", "val": "IXI_val_fold0.csv", "test": "IXI_test.csv"}
 

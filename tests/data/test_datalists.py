@@ -125,7 +125,7 @@ def test_healthy_set_may_have_segmentations(tmp_path: Path) -> None:
 def test_limit_keeps_the_first_and_needs_only_their_files(tmp_path: Path) -> None:
     write_mslub(tmp_path, "\n".join([HEADER, ROW, ROW.replace("p1", "p2")]))
     assert [item["case"] for item in load_datalist(tmp_path, "MSLUB", "test", limit=1)] == ["p1"]
-    with pytest.raises(InputError, match="`limit` must be a number of cases from 1 on, got 0"):
+    with pytest.raises(InputError, match="`limit` must be a whole number from 1 on, got 0"):
         load_datalist(tmp_path, "MSLUB", "test", limit=0)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from scripts.data.datalists import load_datalist, load_splits
 from scripts.data.phantom import write_phantom_tree
-from scripts.data.splits import drop_leaks, find_leaks
+from scripts.data.splits import drop_leaks
 from scripts.errors import InputError
+from tests.leaks import find_leaks
 
 
 def items(*names: str) -> list[dict[str, Any]]:
@@ -31,26 +32,6 @@ def leaky_tree(root: Path) -> Path:
 
 
 FILES = {"train": "IXI_train_fold0.csv", "val": "IXI_val_fold0.csv", "test": "IXI_test.csv"}
-
-
-def test_clean_lists_give_an_empty_report() -> None:
-    report = find_leaks({"train": items("a", "b"), "val": items("c"), "test": []})
-    assert not report
-    assert str(report) == "no duplicates, no shared subjects"
-
-
-def test_report_names_duplicates_and_shared_subjects() -> None:
-    report = find_leaks({"train": items("b", "a", "a", "b", "c"), "val": items("c", "d"), "test": items("d", "a")})
-    assert report
-    assert report.duplicates == {"train": ("a", "b")}
-    assert report.shared == {("train", "val"): ("A/c",), ("train", "test"): ("A/a",), ("val", "test"): ("A/d",)}
-    assert "train: 2 duplicate(s): a, b" in str(report)
-    assert "val and test: 1 shared subject(s): A/d" in str(report)
-
-
-def test_same_name_in_another_set_is_another_person() -> None:
-    other = [{**item, "subject": "B/a"} for item in items("a")]
-    assert not find_leaks({"train": items("a"), "test": other}).shared
 
 
 def test_earlier_split_loses_to_later_ones(caplog: pytest.LogCaptureFixture) -> None:
@@ -77,7 +58,7 @@ def test_splits_are_loaded_without_shared_subjects_by_default(tmp_path: Path) ->
         "val": ["IXI-001", "IXI-002"],
         "test": ["IXI-006", "IXI-007"],
     }
-    leaky = load_splits(root, "IXI", drop_shared=False)
+    leaky = load_splits(root, "IXI", keep_published_splits=True)
     assert find_leaks(leaky).shared == {("train", "val"): ("IXI/IXI-001",), ("val", "test"): ("IXI/IXI-006",)}
     assert list(load_splits(root, "IXI", splits=["val"])) == ["val"]
 
@@ -102,8 +83,8 @@ def test_set_without_a_split_adds_nothing_to_it(tmp_path: Path) -> None:
 
 def test_real_splits_have_no_leaks(data_dir: Path) -> None:
     for fold in range(5):
-        assert not find_leaks(load_splits(data_dir, "ds002748", fold=fold, drop_shared=False))
-    assert not find_leaks(load_splits(data_dir, "ds000011", drop_shared=False))
+        assert not find_leaks(load_splits(data_dir, "ds002748", fold=fold, keep_published_splits=True))
+    assert not find_leaks(load_splits(data_dir, "ds000011", keep_published_splits=True))
 
 
 def test_real_synthetic_cases_are_unseen_by_fold_0_only(data_dir: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from scripts.data.datalists import load_datalist
 from scripts.data.phantom import phantom_affine, phantom_volume, write_phantom_tree
 from scripts.data.records import available_records, load_record
-from scripts.data.splits import find_leaks
 from scripts.errors import InputError
+from tests.leaks import find_leaks
 
 SEEDS = range(6)
 
@@ -153,7 +153,7 @@ def test_tree_is_repeatable_and_follows_the_seed(tmp_path: Path) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_folder_that_is_not_empty_is_left_alone_unless_told(tmp_path: Path) -> None:
+def test_folder_that_is_not_empty_is_left_alone_unless_reported(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(InputError, match=r"is not an empty folder\. Choose another one or set `overwrite`"):
         write_phantom_tree(tmp_path, datasets="WMH", shape=(8, 8, 8))
@@ -166,7 +166,7 @@ def test_invalid_plan_writes_nothing(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     path = tmp_path / "Flair.yaml"
     path.write_text("name: Flair\nfolder: x\nrole: healthy\nmodalities: [flair]\nsplits: {test: a.csv}\n")
-    with pytest.raises(ValueError, match="`num_val` must be a number from 1 on, got 0"):
+    with pytest.raises(ValueError, match="`num_val` must be a whole number from 1 on, got 0"):
         write_phantom_tree(root, num_val=0)
     with pytest.raises(ValueError, match="`num_folds` must be from 1 to num_train \\+ num_val = 5, got 6"):
         write_phantom_tree(root, num_folds=6)

@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scripts.data import find_leaks, load_datalist, load_record, load_splits
+from scripts.data import load_datalist, load_record, load_splits
 from scripts.data.phantom import PUBLISHED, write_phantom_tree
+from tests.leaks import find_leaks
 
 LAYOUT = {
     "Train/ixi": {"t1", "t2", "mask"},

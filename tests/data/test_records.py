@@ -103,33 +103,31 @@ def test_unknown_name_lists_the_records() -> None:
         load_record("ixi")
 
 
-def test_a_set_is_added_with_a_record_in_a_folder_or_by_path(tmp_path: Path) -> None:
+def test_a_set_is_added_with_a_record_by_path(tmp_path: Path) -> None:
     (tmp_path / "Mine.yaml").write_text(VALID)
-    by_name = load_record("Mine", records_dir=tmp_path)
-    assert by_name == load_record(tmp_path / "Mine.yaml")
-    assert by_name.subject_source == "Mine"
-    assert by_name.licence == "not stated"
-    assert available_records(records_dir=tmp_path) == ("Mine",)
+    record = load_record(tmp_path / "Mine.yaml")
+    assert record.subject_source == "Mine"
+    assert record.licence == "not stated"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("", "colour: red\n", r"unknown key\(s\) colour; known keys: name, folder, role"),
-        ("name: Mine\n", "", "`name` is missing"),
-        ("name: Mine", "name: 7", "`name` must be a text that is not empty, got 7"),
-        ("healthy", "sick", "`role` must be one of healthy, lesion, got 'sick'"),
-        ("[t1, t2]", "t1", "`modalities` must be a list of names, got 't1'"),
-        ("[t1, t2]", "[t1, t1]", "`modalities` must be at least one name and none twice"),
-        ("{train: 'mine_{fold}.csv'}", "{}", "`splits` must name at least one of train, val, test"),
-        ("train:", "training:", "`splits` must be a mapping with keys out of train, val, test"),
-        ("mine_{fold}", "mine_{part}", "`splits.train` must be a text with no other placeholders than fold"),
-        ("mine_{fold}.csv", "mine_{fold.csv", "`splits.train` must be a text with matching braces"),
-        ("", "availability: {flair: a.csv}\n", "`availability` must be a mapping with keys out of t1, t2"),
+        ("", "colour: red\n", r"`colour`: Unexpected keyword argument, got 'red'. The keys are name, folder, role"),
+        ("name: Mine\n", "", "`name`: Field required. The keys"),
+        ("name: Mine", "name: 7", "`name`: Input should be a valid string, got 7"),
+        ("healthy", "sick", "`role`: Input should be 'healthy' or 'lesion', got 'sick'"),
+        ("[t1, t2]", "t1", "`modalities`: Input should be a valid tuple, got 't1'"),
+        ("[t1, t2]", "[t1, t1]", "`modalities`: must name none twice"),
+        ("{train: 'mine_{fold}.csv'}", "{}", "`splits`: Dictionary should have at least 1 item"),
+        ("train:", "training:", r"`splits.training.*Input should be 'train', 'val' or 'test'"),
+        ("mine_{fold}", "mine_{part}", "`splits.train`: must be a text with no other placeholders than fold"),
+        ("mine_{fold}.csv", "mine_{fold.csv", "`splits.train`: expected '}' before end of string"),
+        ("", "availability: {flair: a.csv}\n", "`availability` must have keys out of t1, t2, got flair"),
         (
             "",
             "derived_path: '{folder}/x'\n",
-            "`derived_path` must be a text with no other placeholders than parent, stem",
+            "`derived_path`: must be a text with no other placeholders than parent, stem",
         ),
         (VALID, "- a\n- b\n", "must hold a mapping of keys to values, got list"),
         (VALID, "name: [", "not a YAML file"),
@@ -142,11 +140,9 @@ def test_invalid_record_names_the_file_and_the_field(tmp_path: Path, old: str, n
         load_record(path)
 
 
-def test_missing_record_file_and_folder_are_named(tmp_path: Path) -> None:
+def test_missing_record_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: file not found"):
         load_record(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match=r"nowhere: `records_dir` is not a folder"):
-        load_record("IXI", records_dir=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("datasets", [[], ["IXI", "IXI"]])
@@ -161,5 +157,5 @@ def test_records_are_found_in_a_packaged_bundle_too(tmp_path: Path, monkeypatch:
     assert bundle_root() == str(tmp_path)
     assert load_record("MSLUB").pathology == "multiple sclerosis"
     shutil.rmtree(tmp_path / "configs")
-    with pytest.raises(InputError, match=r"the folder of data set records is missing\. Pass `records_dir`"):
+    with pytest.raises(InputError, match=r"the folder of data set records is missing\. Give the path of a record"):
         load_record("MSLUB")

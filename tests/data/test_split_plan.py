@@ -89,7 +89,7 @@ def test_strata_are_as_fine_as_there_are_people_for() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_folds": 0}, "`num_folds` must be a number from 1 on, got 0"),
+        ({"num_folds": 0}, "`num_folds` must be a whole number from 1 on, got 0"),
         ({"num_folds": 9}, "7 subjects outside the test set are too few for 9 folds. Use --num_folds 7 or fewer"),
         ({"test_share": 1.0}, "`test_share` must lie between 0 and 1, got 1.0"),
         ({"role": "lesion", "val_share": 0}, "`val_share` must lie between 0 and 1, got 0"),

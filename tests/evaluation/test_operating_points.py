@@ -47,7 +47,7 @@ def test_an_unknown_point_is_named_with_those_there_are(file: Path) -> None:
         OperatingPoints(file, point="best")
 
 
-def test_other_settings_or_weights_than_the_calibrated_ones_are_told(file: Path) -> None:
+def test_other_settings_or_weights_than_the_calibrated_ones_are_reported(file: Path) -> None:
     same = OperatingPoints(file, settings={"num_samples": 10, "ssim_sigma": (1.0, 2.0), "seed": 4})
     assert same.changed("t1") == []
     assert same.healthy_scores("t1", weights_sha256="abc") == [0.1, 0.3]

@@ -12,7 +12,8 @@ from scripts.evaluation.case import read_case
 from scripts.evaluation.figures import chosen_panels
 from scripts.evaluation.rows import case_slices
 from scripts.evaluation.scores import Region, RunScores
-from scripts.metrics.thresholds import best_dice
+from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.thresholds import pooled_best_dice
 from tests.handlers.test_anomaly_evaluation import arrays, evaluate, phantom, read_rows
 
 
@@ -33,8 +34,8 @@ def test_several_sets_give_a_common_threshold_and_one_each(cases, tmp_path):
     found = json.loads((tmp_path / "thresholds.json").read_text())["anomaly_map"]["default"]["points"]
     found = {name: point["threshold"] for name, point in found.items()}
     assert list(found) == ["best_dice", "best_dice@WMH", "best_dice@lesions"]
-    assert found["best_dice"] == best_dice(*pooled([other, *cases])).threshold
-    assert found["best_dice@WMH"] == best_dice(*pooled([other])).threshold
+    assert found["best_dice"] == pooled_best_dice(ScoreCounts.count(*pooled([other, *cases]))).threshold
+    assert found["best_dice@WMH"] == pooled_best_dice(ScoreCounts.count(*pooled([other]))).threshold
 
 
 def test_a_set_is_tested_at_its_own_validation_threshold(cases, tmp_path):

@@ -20,7 +20,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from scripts.evaluation.operating_points import read_thresholds
 from scripts.handlers.anomaly_evaluation import AnomalyEvaluationHandler
-from scripts.metrics.thresholds import best_dice
+from scripts.metrics.score_counts import ScoreCounts
+from scripts.metrics.thresholds import pooled_best_dice
 
 OUTPUTS = ["anomaly_map", "single_l1", "reconstruction", "uncertainty"]
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -111,7 +112,7 @@ def test_a_row_holds_what_the_metrics_say_about_its_map(cases, tmp_path, region)
     row = rows[3]
     assert float(row["auprc"]) == pytest.approx(average_precision_score(target[inside], scores[inside]))
     assert float(row["auroc"]) == pytest.approx(roc_auc_score(target[inside], scores[inside]))
-    dice, threshold = best_dice(scores[inside], target[inside])
+    dice, threshold = pooled_best_dice(ScoreCounts.count(scores[inside], target[inside]))
     assert (float(row["oracle_dice"]), float(row["oracle_threshold"])) == (dice, threshold)
     assert float(row["lesion_ml"]) == pytest.approx(target.sum() * 0.008)  # 2 mm voxels
     assert float(row["seconds"]) == 1.5
@@ -126,7 +127,7 @@ def test_pooled_numbers_are_those_of_all_voxels_together(cases, tmp_path):
     # The same sums in another order: float64 rounding only.
     assert pooled["auprc"] == pytest.approx(average_precision_score(target, scores), rel=1e-12)
     assert pooled["auroc"] == pytest.approx(roc_auc_score(target, scores), rel=1e-12)
-    assert (pooled["best_dice"], pooled["best_threshold"]) == best_dice(scores, target)
+    assert (pooled["best_dice"], pooled["best_threshold"]) == pooled_best_dice(ScoreCounts.count(scores, target))
 
 
 def test_summary_is_mean_and_spread_of_the_rows(cases, tmp_path):
@@ -293,7 +294,7 @@ def test_missing_keys_are_named(tmp_path):
     ("options", "message"),
     [
         ({"map_names": ["l7"]}, r"`map_names` must be some of the outputs \['anomaly_map'.*got \['l7'\]"),
-        ({"region": "head"}, r"`region` must be one of \['volume', 'brain'\], got 'head'"),
+        ({"region": "head"}, r"`region` must be one of volume, brain, got 'head'"),
         ({"healthy_rates": (5,)}, r"`healthy_rates` must be in \(0, 1\), got \[5\]"),
         ({"panels": "some"}, "`panels` must be \"all\", \"best_median_worst\" or a number of cases, got 'some'"),
         ({"lesion_bins_ml": [1, 1]}, r"must be positive and rising, got \[1, 1\]"),

@@ -115,7 +115,7 @@ def test_what_is_no_scan_of_the_same_head_is_refused_with_the_reason(tmp_path, b
     assert "now: not compared with then" in caplog.text
 
 
-def test_a_baseline_without_a_result_is_named_and_no_path_is_told(tmp_path, baseline):
+def test_a_baseline_without_a_result_is_named_and_no_path_is_reported(tmp_path, baseline):
     scan = baseline([])
     path = result_path(tmp_path, scan, "result", suffix=".json")
     path.write_text(json.dumps({"status": "refused"}))

@@ -81,12 +81,6 @@ def test_the_noise_of_a_position_is_the_one_of_the_seed(make, volume, recorder, 
     assert not torch.allclose(fields[0], fields[1], atol=0.1)
 
 
-def test_options_reach_the_noise(make):
-    options = {"octaves": 2, "persistence": 0.5, "frequency": 8}
-    expected = make_noise("simplex", 4, 3, (16, 16), 3141, **options)
-    assert torch.equal(make(noise_options=options).draw_noise(3, (16, 16)), expected)
-
-
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_first_draws_of_ten_are_the_five(make, volume, recorder, network, shared):
     image, mask = volume

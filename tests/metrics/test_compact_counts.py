@@ -11,14 +11,23 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from scripts.metrics import score_counts as module
 from scripts.metrics.score_counts import (
     ScoreCounts,
-    compact_counts,
     count_around,
     counts_from_around,
     lesion_counts,
     pooled_precision_recall,
     pooled_voxel_scores,
 )
-from scripts.metrics.thresholds import best_dice, pooled_best_dice
+from scripts.metrics.thresholds import pooled_best_dice
+
+
+def compact_counts(scores, target):
+    """Count as an evaluation does: lesion voxels first, the others around their scores."""
+    positives = lesion_counts(scores[target])
+    return counts_from_around(positives, count_around(positives, scores[~target]))
+
+
+def best_dice(scores, target):
+    return pooled_best_dice(ScoreCounts.count(scores, target))
 
 
 def voxels(seed, *, size=3000, levels=None, signed=False, dtype=np.float32):
@@ -74,7 +83,7 @@ def test_pieces_do_not_show(monkeypatch):
 
 def test_neighbouring_floats_stay_apart():
     low, high = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
-    counts = compact_counts(np.array([low, high, high], np.float32), [True, False, True])
+    counts = compact_counts(np.array([low, high, high], np.float32), np.array([True, False, True]))
     assert (counts.positives.tolist(), counts.negatives.tolist()) == ([1, 1], [0, 1])
 
 
@@ -87,7 +96,7 @@ def test_zeros_outside_the_brain_can_be_added():
 
 
 def test_without_a_lesion_voxel_everything_is_undefined():
-    counts = compact_counts([0.1, 0.2], [0, 0])
+    counts = compact_counts(np.array([0.1, 0.2]), np.zeros(2, bool))
     assert counts.num_voxels == 2
     assert all(math.isnan(value) for value in (*pooled_voxel_scores(counts), *pooled_best_dice(counts)))
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from scripts.metrics.score_counts import slice_scores
-from scripts.metrics.segmentation import lesion_scores, panoptic_scores, reconstruction_error, segmentation_scores
+from scripts.metrics.segmentation import find_lesions, lesion_scores, reconstruction_error, segmentation_scores
 
 
 def boxes(*corners, shape=(12, 10, 8)):
@@ -79,7 +79,6 @@ def test_lesions_are_counted_by_component_and_one_voxel_finds_one():
     target = boxes(((1, 1, 1), (4, 4, 4)), ((6, 1, 1), (8, 3, 3)), ((6, 6, 5), (8, 8, 7)))
     predicted = boxes(((3, 3, 3), (4, 4, 4)), ((6, 2, 2), (7, 6, 3)), ((10, 8, 0), (12, 10, 2)))
     found = lesion_scores(predicted, target)
-    assert (found.num_lesions, found.num_detected, found.num_predicted, found.num_confirmed) == (3, 2, 3, 2)
     assert (found.sensitivity, found.precision, found.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
 
 
@@ -102,26 +101,27 @@ def test_panoptic_quality_equals_a_naive_oracle(seed):
     target = ndimage.zoom(rng.random((5, 5, 4)), 3, order=0) > 0.85
     predicted = target ^ (rng.random(target.shape) > 0.97)
     # MONAI adds up IoU in float32.
-    assert tuple(panoptic_scores(predicted, target)) == pytest.approx(naive_panoptic(predicted, target), rel=1e-6)
+    assert lesion_scores(predicted, target)[3:] == pytest.approx(naive_panoptic(predicted, target), rel=1e-6)
 
 
 def test_panoptic_quality_wants_half_of_a_lesion_where_one_voxel_finds_it():
     target, predicted = boxes(((1, 1, 1), (5, 5, 5))), boxes(((1, 1, 1), (5, 5, 3)))
     assert lesion_scores(predicted, target).f1 == 1
-    assert panoptic_scores(predicted, target) == (0, 0)  # an IoU of exactly one half is no match
-    assert panoptic_scores(np.zeros_like(target), target) == (0, 0)
-    assert all(math.isnan(value) for value in panoptic_scores(target, np.zeros_like(target)))
+    assert lesion_scores(predicted, target)[3:] == (0, 0)  # an IoU of exactly one half is no match
+    assert lesion_scores(np.zeros_like(target), target)[3:] == (0, 0)
+    assert all(math.isnan(value) for value in lesion_scores(target, np.zeros_like(target))[3:])
 
 
 def test_voxels_that_touch_at_a_corner_are_one_lesion():
     target = boxes(((1, 1, 1), (2, 2, 2)), ((2, 2, 2), (3, 3, 3)))
-    assert lesion_scores(target, target).num_lesions == 1
+    assert len(find_lesions(target, spacing_mm=(1, 1, 1)).volume_ml) == 1
+    assert lesion_scores(boxes(((1, 1, 1), (2, 2, 2))), target).sensitivity == 1
 
 
 def test_one_predicted_component_may_find_several_lesions():
     target = boxes(((1, 1, 1), (2, 2, 2)), ((5, 1, 1), (6, 2, 2)))
     found = lesion_scores(boxes(((1, 1, 1), (6, 2, 2))), target)
-    assert (found.num_detected, found.num_confirmed, found.f1) == (2, 1, 1)
+    assert (found.sensitivity, found.precision, found.f1) == (1, 1, 1)
 
 
 def test_lesion_wise_answers_without_lesion_or_prediction():
@@ -165,9 +165,8 @@ def test_bad_input_is_refused():
         segmentation_scores(mask, mask, spacing_mm=(1, 0, 1))
     with pytest.raises(ValueError, match=r"`prediction` must hold only 0 and 1, got \[0.5\]"):
         lesion_scores(mask * 0.5, mask)
-    for function in (lesion_scores, panoptic_scores):
-        with pytest.raises(ValueError, match="`prediction` and `target` must have the same shape"):
-            function(mask, mask[1:])
+    with pytest.raises(ValueError, match="`prediction` and `target` must have the same shape"):
+        lesion_scores(mask, mask[1:])
     with pytest.raises(ValueError, match="`scores`, `target` and `brain_mask` must have the same shape"):
         slice_scores(mask.astype(float), mask[1:], brain_mask=mask)
     with pytest.raises(ValueError, match="must have the same shape, got"):

@@ -50,7 +50,7 @@ def test_files_are_loaded_as_far_as_a_case_has_them(write_nifti):
     assert not isinstance(load, LoadImaged)  # MONAI Label would exchange it
 
 
-def test_a_scan_that_the_host_does_not_know_is_told():
+def test_a_scan_that_the_host_does_not_know_is_reported():
     with pytest.raises(InputError, match="the host has no scan of that name"):
         LoadScansd("image")({"image": ""})
 

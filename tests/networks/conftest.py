@@ -31,16 +31,12 @@ def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
-def make_library_unet(
-    library="generative", *, conditioning="film", channels=(8, 16), resblock_updown=False
-) -> nn.Module:
-    options = SIZES | {"resblock_updown": resblock_updown}
-    if conditioning == "cross_attention":
-        options |= {"with_conditioning": True, "cross_attention_dim": FEATURE_DIM, "transformer_num_layers": 1}
+def make_library_unet(library="generative", *, channels=(8, 16), **options) -> nn.Module:
+    options = SIZES | options
     if library == "generative":
         return generative_nets.DiffusionModelUNet(num_channels=channels, **options)
     # monai-generative projects the output of self-attention in its transformers, but not in its plain attention blocks.
-    return monai_nets.DiffusionModelUNet(channels=channels, include_fc=conditioning == "cross_attention", **options)
+    return monai_nets.DiffusionModelUNet(channels=channels, include_fc=False, **options)
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def tiny_network():
 
     def make(conditioning="film", library="generative", *, seed=0, size=16, unet_options=None, **options):
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(size * size, FEATURE_DIM))
-        unet = make_library_unet(library, conditioning=conditioning, **(unet_options or {}))
+        unet = make_library_unet(library, **(unet_options or {}))
         network = ConditionedUNet(unet, encoder, feature_dim=FEATURE_DIM, conditioning=conditioning, **options)
         return randomize(network, seed)
 

@@ -38,12 +38,6 @@ def test_a_state_dict_is_loaded_plain_wrapped_or_distributed(tmp_path, wrap):
     assert all(torch.equal(v, target.state_dict()[k]) for k, v in source.state_dict().items())
 
 
-def test_another_key_can_be_named(tmp_path):
-    torch.save({"network": make_network(1).state_dict(), "epoch": 3}, tmp_path / "w.pt")
-    target = load_weights(make_network(2), str(tmp_path / "w.pt"), key="network")
-    assert torch.equal(target[0].weight, make_network(1)[0].weight)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precision_is_converted_to_the_networks(tmp_path, dtype):
     source = make_network(1).to(dtype)

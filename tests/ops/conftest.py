@@ -13,11 +13,6 @@ from torch import Tensor
 Array = NDArray[np.float64]
 
 
-def _covered_slices(extent: str, window: int, centre: int, num_slices: int) -> list[int]:
-    reach = {"slice": 0, "window": window // 2, "volume": num_slices}[extent]
-    return [s for s in range(num_slices) if abs(s - centre) <= reach]
-
-
 def _dense_scores(covariance: Array, difference: Array) -> dict[str, Array]:
     precision = np.linalg.inv(covariance)
     values, vectors = np.linalg.eigh(covariance)
@@ -37,14 +32,13 @@ def _dense_mahalanobis(
     *,
     score: str,
     extent: str = "slice",
-    window: int = 3,
     regularization: float = 1e-2,
 ) -> Tensor:
     x, r, mask = (t.double().numpy() for t in (image, reconstructions, brain_mask))
     result = np.zeros(x.shape)
     for centre in range(len(x)):
         inside = np.zeros(x.shape, dtype=bool)
-        inside[_covered_slices(extent, window, centre, len(x))] = True
+        inside[centre if extent == "slice" else slice(None)] = True
         inside &= mask != 0
         if not inside[centre].any():
             continue

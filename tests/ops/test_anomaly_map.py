@@ -86,8 +86,8 @@ def test_residuals(scene):
     expected = {"l1": difference.abs(), "l2": difference**2, "none": torch.ones(SHAPE, dtype=torch.float64)}
     for name, values in expected.items():
         assert torch.equal(residual_map(image, reconstruction, residual=name), values)
-    ssim = residual_map(image, reconstruction, ssim_sigma=0.8, data_range=2.0)
-    assert torch.equal(ssim, 1 - ssim_map(image, reconstruction, sigma=0.8, data_range=2.0))
+    ssim = residual_map(image, reconstruction, ssim_sigma=0.8)
+    assert torch.equal(ssim, 1 - ssim_map(image, reconstruction, sigma=0.8))
     single = [residual_map(image, reconstruction, ssim_sigma=sigma) for sigma in (0.8, 2.0)]
     several = residual_map(image, reconstruction, ssim_sigma=[0.8, 2.0])
     assert torch.allclose(several, (single[0] + single[1]) / 2, atol=1e-12)  # rounding of float64
@@ -207,8 +207,8 @@ def test_input_is_left_as_it_was(scene):
         ({"ssim_sigma": []}, r"`ssim_sigma` must be a number above zero or several, got \[\]"),
         ({"median_size": 4}, r"`median_size` must be an odd whole number of at least 1, got 4"),
         ({"median_size": -3}, r"`median_size` must be an odd whole number of at least 1, got -3"),
-        ({"erosion": -1}, r"`erosion` must be a whole number of voxels of at least 0, got -1"),
-        ({"erosion": 1.5}, r"`erosion` must be a whole number of voxels of at least 0, got 1.5"),
+        ({"erosion": -1}, r"`erosion` must be a whole number from 0 on, got -1"),
+        ({"erosion": 1.5}, r"`erosion` must be a whole number from 0 on, got 1.5"),
         (
             {"mahalanobis_map": None, "residual": "none"},
             r"`residual` must be ssim, l1 or l2 where `mahalanobis_map` is None",

@@ -53,7 +53,7 @@ def test_structural_similarity(sigma: float) -> None:
     first, second = _volume((24, 25, 26)).double(), _volume((24, 25, 26), 1).double()
     options = {"gaussian_weights": True, "use_sample_covariance": False, "full": True, "sigma": sigma, "data_range": 1.3}
     _, expected = structural_similarity(first.numpy(), second.numpy(), **options)
-    found = filters.structural_similarity(first, second, data_range=1.3, sigma=sigma, truncate=3.5, k1=0.01, k2=0.03)
+    found = filters.structural_similarity(first, second, data_range=1.3, sigma=sigma, truncate=3.5)
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-12)
 
 

@@ -51,26 +51,7 @@ def test_two_draws_are_enough(cloud, dense_mahalanobis, score):
     )
 
 
-@pytest.mark.parametrize("window", [1, 5, 9])
-@pytest.mark.parametrize("score", NAN_FREE)
-def test_window_of_any_width_equals_dense_definition(cloud, dense_mahalanobis, score, window):
-    image, draws, mask = cloud()
-    options = {"score": score, "extent": "window", "window": window}
-    expected = dense_mahalanobis(image, draws, mask, **options)
-    torch.testing.assert_close(mahalanobis_map(image, draws, mask, **options), expected, **TOLERANCE)
-
-
-@pytest.mark.parametrize("score", NAN_FREE)
-def test_widest_window_is_the_volume_and_narrowest_the_slice(cloud, score):
-    image, draws, mask = cloud()
-    options = {"score": score}
-    for extent, window in ((Extent.SLICE, 1), (Extent.VOLUME, 9)):
-        whole = mahalanobis_map(image, draws, mask, extent=extent, **options)
-        windowed = mahalanobis_map(image, draws, mask, extent="window", window=window, **options)
-        torch.testing.assert_close(windowed, whole, **TOLERANCE)
-
-
-@pytest.mark.parametrize("extent", [Extent.SLICE, Extent.VOLUME])
+@pytest.mark.parametrize("extent", Extent)
 def test_whitened_squares_sum_to_the_mahalanobis_distance(cloud, dense_mahalanobis, extent):
     image, draws, mask = cloud()
     whitened = mahalanobis_map(image, draws, mask, score="whitened", extent=extent)

@@ -191,7 +191,7 @@ def test_a_brain_of_another_size_than_a_brain_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "maybe"}, r"`mode` must be one of \['auto', 'always', 'never'\], got 'maybe'"),
+        ({"mode": "maybe"}, r"`mode` must be one of auto, always, never, got 'maybe'"),
         ({"max_shift_mm": -1}, "`max_shift_mm` must be at least 0, got -1"),
     ],
 )

@@ -110,7 +110,7 @@ def test_no_voxel_sizes_are_refused(write):
         read(path)
 
 
-def test_a_mirrored_sform_is_kept_and_told(write, caplog):
+def test_a_mirrored_sform_is_kept_and_reported(write, caplog):
     mirrored = np.diag([-1.0, 1, 1, 1]) @ AFFINE
     affine, problems, _ = read(write(sform=mirrored))
     np.testing.assert_allclose(affine, mirrored)
@@ -126,13 +126,13 @@ def test_a_mirrored_sform_is_kept_and_told(write, caplog):
         (turned(44), ""),  # a turned head between scanner and template; its nearest axes may or may not be the same
     ],
 )
-def test_a_sform_that_is_turned_against_the_qform_is_told(write, sform, reported):
+def test_a_sform_that_is_turned_against_the_qform_is_reported(write, sform, reported):
     affine, problems, _ = read(write(sform=sform))
     np.testing.assert_allclose(affine, sform, atol=1e-5)
     assert problems == (f"sform and qform of the header {reported}" if reported else "")
 
 
-def test_a_sheared_sform_is_kept_and_told(write):
+def test_a_sheared_sform_is_kept_and_reported(write):
     sheared = with_(y=[2 * np.tan(np.radians(15)), 2, 0])
     affine, problems, notes = read(write(sform=sheared, qform_code=0))
     np.testing.assert_allclose(affine, sheared, atol=1e-5)
@@ -141,7 +141,7 @@ def test_a_sheared_sform_is_kept_and_told(write):
 
 
 @pytest.mark.parametrize(("factor", "reported"), [(1.04, False), (1.06, True), (0.94, True)])
-def test_voxel_sizes_that_contradict_the_sform_are_told(write, factor, reported):
+def test_voxel_sizes_that_contradict_the_sform_are_reported(write, factor, reported):
     sform = with_(x=[2 * factor, 0, 0])
     affine, problems, notes = read(write(sform=sform, qform_code=0))
     np.testing.assert_allclose(affine, sform, atol=1e-5)

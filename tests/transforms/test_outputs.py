@@ -49,11 +49,6 @@ def test_a_threshold_of_zero_still_leaves_the_background_out(case):
     assert torch.equal(output.as_tensor(), case["brain_mask"].as_tensor())
 
 
-def test_without_a_mask_maps_are_left_as_they_are(case):
-    output = SplitOutputsd("pred", outputs=OUTPUTS, mask_key=None)(case)
-    assert torch.equal(output["anomaly_map"].as_tensor(), case["pred"][:1].as_tensor())
-
-
 def test_a_wrong_number_of_channels_is_refused(case):
     with pytest.raises(ValueError, match=r"`pred` must have 1 channels \['anomaly_map'\], got 2"):
         SplitOutputsd("pred", outputs=["anomaly_map"])(case)

@@ -230,7 +230,7 @@ def test_missing_keys_are_allowed_on_request(phantom_case):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"center": "middle"}, r"`center` must be one of \['auto', 'template', 'image'\] or 3 numbers, got 'middle'"),
+        ({"center": "middle"}, r"`center` must be one of auto, template, image, got 'middle'"),
         ({"center": (1, 2)}, r"`center` must be 3 numbers, got \(1, 2\)"),
         ({"size": (96, 96)}, r"`size` must be 3 numbers of voxels from 1 on, got \(96, 96\)"),
         ({"size": (96, 0, 80)}, r"`size` must be 3 numbers of voxels from 1 on"),

@@ -79,7 +79,7 @@ def test_thresholds_come_from_validation_and_figures_from_test(
     assert len(about["weights"]["sha256"]) == 64
 
 
-def test_absent_sets_are_skipped_and_told(root: Path, tree: Path, weights: Path, tmp_path: Path) -> None:
+def test_absent_sets_are_skipped_and_reported(root: Path, tree: Path, weights: Path, tmp_path: Path) -> None:
     options = {"dataset_dir": str(tree), "checkpoint": str(weights), "output_dir": str(tmp_path)}
     monai.bundle.run(config_file=_configs(root, "experiment"), modality="t2", **options, **FAST)
     text = (tmp_path / "experiment.md").read_text()

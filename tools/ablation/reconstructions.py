@@ -206,7 +206,6 @@ class PopulationMaker:
                 smoothing_sigma=values["population_smoothing"],
                 num_components=values["fitted_components"],
                 component_sigma=values["component_smoothing"],
-                spread=values["population_spread"],
             )
             about = {key: values[key] for key in POPULATION_KEYS}
             save_population(path, PopulationFile(statistics, torch.eye(4, dtype=torch.float64), about))

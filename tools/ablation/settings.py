@@ -17,7 +17,6 @@ from pydantic import Field
 from scripts.errors import InputError
 from scripts.inferers import Polarity, ReconstructionSampler
 from scripts.options import MapOptions, SamplingOptions
-from scripts.options.choices import Spread
 from scripts.options.fields import AutocastDtype, Names, Number, PathText, Whole, none_or, option, unknown_option
 from scripts.paths import bundle_root
 
@@ -34,7 +33,7 @@ __all__ = [
 ]
 
 _MAPS = Literal["anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_standardized", "intensity"]
-FIT_KEYS = ("population_smoothing", "population_spread", "fitted_components", "component_smoothing")
+FIT_KEYS = ("population_smoothing", "fitted_components", "component_smoothing")
 POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
 _ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
@@ -49,7 +48,6 @@ class ReconstructionSettings(SamplingOptions):
     checkpoint: none_or(PathText) = option("weights; none takes the bundle's for the modality", default=None)  # type: ignore[valid-type]
     network_config: none_or(PathText) = option("an overlay of inference.yaml that describes the network", default=None)  # type: ignore[valid-type]
     autocast_dtype: AutocastDtype = option("of the network", default=None)
-    noise_options: dict[str, Any] = option("octaves, persistence and frequency of the simplex noise", default={})
 
 
 class MapSettings(MapOptions):
@@ -62,7 +60,6 @@ class MapSettings(MapOptions):
     population_limit: none_or(_Count) = option("the first so many subjects of each set", default=None)  # type: ignore[valid-type]
     population_samples: _Count = option("reconstructions of each of these subjects", default=4)
     population_smoothing: _Sigma = option("of the neighbourhood that is pooled", unit="voxels", default=2.0)
-    population_spread: Spread = option("of the residual", default=Spread.STD)
     fitted_components: _Components = option("principal components to keep", default=32)
     component_smoothing: _Sigma = option("before the components are found", unit="voxels", default=1.0)
 

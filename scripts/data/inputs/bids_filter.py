@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.data.inputs.modality import Modality
 from scripts.errors import InputError
+from scripts.options.choices import Modality
 
 __all__ = ["BidsFilter", "read_bids_filter"]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.data.inputs.files import scan_stem
-from scripts.data.inputs.modality import Hint, Modality, modality_of, read_words
+from scripts.data.inputs.modality import Hint, modality_of, read_words
 from scripts.errors import InputError
+from scripts.options.choices import Modality
 from scripts.scans.dicom import DicomSeries, find_series, is_dicom, series_of
 from scripts.scans.dicom.volume import attribute, check_modality
 
@@ -45,7 +46,7 @@ def contrast_of(series: DicomSeries) -> Hint:
 
 
 def known_modality(path: str | Path) -> Modality | None:
-    """Return the modality that a scan's name tells, else its DICOM header, or None where neither does.
+    """Return the modality that a scan's name says, else its DICOM header, or None where neither does.
 
     For a file that is no DICOM itself the header is that of the one series in the folder beside it that has its name,
     as hosts keep the series `x/` that they made `x.nii.gz` from.
@@ -54,7 +55,7 @@ def known_modality(path: str | Path) -> Modality | None:
         path: the file; it need not exist.
 
     Raises:
-        InputError: if the name or the header tells another contrast, such as FLAIR.
+        InputError: if the name or the header says another contrast, such as FLAIR.
     """
     named = modality_of(path)
     series = _series_behind(Path(path)) if named is None else None
@@ -220,7 +221,7 @@ def _modality(one: _Found, given: Modality | None) -> Modality:
             logger.warning("%s: taken as %s, although the header says %s.", one.series.files[0], given, said)
         return given
     if one.hint.modality is None:
-        said = f"says {one.hint.other}" if one.hint.other else "does not tell T1 or T2"
+        said = f"says {one.hint.other}" if one.hint.other else "does not say T1 or T2"
         what = f"the header of series {one} {said}; only T1- and T2-weighted scans without contrast agent are supported"
         fix = "Give --modality t1 or --modality t2 if that misleads"
         raise InputError(what, path=one.series.files[0], fix=fix)

@@ -23,10 +23,11 @@ from scripts.data.inputs.files import (
     search_folder,
     telling_folders,
 )
-from scripts.data.inputs.modality import BIDS_SUFFIXES, Modality, choose_modality, select_modality
+from scripts.data.inputs.modality import BIDS_SUFFIXES, choose_modality, select_modality
 from scripts.data.records import DatasetRecord, Role
 from scripts.data.splits import drop_duplicates, read_split
-from scripts.errors import InputError
+from scripts.errors import InputError, check_choice
+from scripts.options.choices import Modality
 from scripts.scans.dicom import is_dicom
 
 __all__ = ["Item", "Paths", "as_paths", "bids_items", "csv_items", "csv_labels", "find_scans", "is_bids"]
@@ -292,7 +293,7 @@ def find_scans(
         InputError: if nothing is named, a file is missing or no image by name, a modality is unknown, a scan is named
             twice, or the number of masks or T1-weighted scans does not fit.
     """
-    wanted = None if modality is None else Modality.of(modality)
+    wanted = None if modality is None else check_choice(Modality, modality, "modality")
     entries = as_paths(scans)
     if not entries:
         raise InputError("no scan is named", fix="Give --input a NIfTI file, a folder, a list, a CSV or a BIDS folder.")

@@ -1,4 +1,4 @@
-"""Tell from its name whether a scan is T1- or T2-weighted."""
+"""Whether a scan is T1- or T2-weighted, by its name."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from scripts.data.inputs.files import list_names, scan_stem
 from scripts.errors import InputError
+from scripts.options.choices import Modality
 
 __all__ = [
     "BIDS_SUFFIXES",
     "Hint",
-    "Modality",
     "choose_modality",
     "contrast_agent_of",
     "modality_of",
@@ -26,24 +25,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _HOW = "Give --modality t1 or --modality t2"  # the fix of most problems here
-
-
-class Modality(StrEnum):
-    """The contrasts that there are weights for."""
-
-    T1 = "t1"
-    T2 = "t2"
-
-    @classmethod
-    def of(cls, value: object) -> Modality:
-        """Return the member of that value.
-
-        Raises:
-            InputError: for anything but `t1` and `t2`.
-        """
-        if value not in list(cls):
-            raise InputError(f"`modality` must be one of {', '.join(cls)}, got {value!r}")
-        return cls(str(value))
 
 
 BIDS_SUFFIXES = {"T1w": Modality.T1, "T2w": Modality.T2, "inplaneT1": Modality.T1, "inplaneT2": Modality.T2}
@@ -105,10 +86,10 @@ def modality_of(path: str | Path) -> Modality | None:
 
 
 def contrast_agent_of(path: str | Path) -> str | None:
-    """Return the word of a file's name that tells of a contrast agent, such as "t1ce", "gad" or "T1+C", or None.
+    """Return the word of a file's name that means a contrast agent, such as "t1ce", "gad" or "T1+C", or None.
 
-    A name with "post" may tell of one. The names of subject and session in BIDS do not count, and folders only where
-    the name of the file does not tell the modality.
+    A name with "post" may mean one. The names of subject and session in BIDS do not count, and folders only where
+    the name of the file does not say the modality.
     """
     words = map(str.lower, _words_of(scan_stem(Path(path))))
     return _read_name(Path(path)).agent or next((word for word in words if word in _MAYBE_AGENT), None)
@@ -123,7 +104,7 @@ def choose_modality(path: str | Path, given: Modality | None) -> Modality:
 
     Raises:
         InputError: if neither says the modality, a BIDS suffix contradicts `given`, or `given` is None and the name
-            tells another contrast.
+            says another contrast.
     """
     if given is None:
         modality = modality_of(path)
@@ -210,7 +191,7 @@ def _words_of(stem: str) -> list[str]:
 
 
 def _agent(words: Sequence[str]) -> str | None:
-    """Return which of the words, in small letters, tells of a contrast agent."""
+    """Return which of the words, in small letters, means a contrast agent."""
     denied = bool(_NO_AGENT.intersection(words))
     return next((word for word in words if word in _AGENT and not (denied and word == "contrast")), None)
 

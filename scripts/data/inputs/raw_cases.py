@@ -11,7 +11,7 @@ from typing import Any
 
 from scripts.data.inputs.files import check_distinct, list_names, scan_stem
 from scripts.data.inputs.find import csv_labels, find_scans
-from scripts.data.inputs.modality import Modality
+from scripts.options.choices import Modality
 
 __all__ = ["find_raw_cases", "label_beside", "mask_beside", "session_of", "subject_of", "without_modality"]
 
@@ -48,7 +48,12 @@ def mask_beside(image: Path) -> Path | None:
 
 
 def without_modality(stem: str) -> str:
-    """Return a scan's name without the word at its end that tells T1 or T2; the name itself where that is all."""
+    """Return a scan's name without the word at its end that says T1 or T2; the name itself where that is all.
+
+    Examples:
+        >>> without_modality("sub-01_ses-2_T1w")
+        'sub-01_ses-2'
+    """
     return _MODALITY_WORD.sub("", stem) or stem
 
 

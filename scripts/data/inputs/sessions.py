@@ -36,7 +36,7 @@ def find_sessions(
         scans: as for `find_scans`.
         baseline: the earlier scan of the same subject; one for each modality of `scans`.
         longitudinal: whether the sessions of each subject in BIDS are compared with the first one, by acquisition time
-            where `sub-*_sessions.tsv` tells it, else by name.
+            where `sub-*_sessions.tsv` has it, else by name.
         session_label: sessions of a BIDS data set to take, with or without `ses-`.
         bids_filter_file: JSON that chooses scans of a BIDS data set, as fMRIPrep has it.
         **options: others of `find_scans`; masks and T1 partners are those of `scans`, not of the baseline.

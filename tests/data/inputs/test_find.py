@@ -80,7 +80,7 @@ def test_linked_folders_are_searched_once_and_loops_end(make, tmp_path):
     assert [item["case"] for item in find_scans(folder)] == ["a_t1", "b_t1"]
 
 
-def test_links_to_files_that_are_not_here_are_told(make, caplog):
+def test_links_to_files_that_are_not_here_are_reported(make, caplog):
     folder = make("a_t1.nii")
     (folder / "b_t1.nii").symlink_to(folder / "annexed")
     assert [item["case"] for item in find_scans(folder)] == ["a_t1"]

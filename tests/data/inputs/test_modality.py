@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.data.inputs.modality import Modality, choose_modality, contrast_agent_of, modality_of, select_modality
-from scripts.errors import InputError
+from scripts.data.inputs.modality import choose_modality, contrast_agent_of, modality_of, select_modality
+from scripts.errors import InputError, check_choice
+from scripts.options.choices import Modality
 
 T1_NAMES = [
     "sub-01_ses-1_acq-flair_T1w.nii.gz", "IXI002-Guys-0828-T1.nii.gz", "patient04_study1_T1W.nii.gz", "x_mprage.nii",
@@ -107,4 +108,4 @@ def test_selecting_nothing_is_an_error():
 @pytest.mark.parametrize("value", ["flair", "T1", "", 1])
 def test_a_modality_that_is_neither_is_refused(value):
     with pytest.raises(InputError, match=f"`modality` must be one of t1, t2, got {value!r}"):
-        Modality.of(value)
+        check_choice(Modality, value, "modality")
