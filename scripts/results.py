@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-_GENERATOR = "brain_mri_anomaly_segmentation"
+BUNDLE = "brain_mri_anomaly_segmentation"
 _BIDS_VERSION = "1.9.0"
 # description and suffix of each result in a BIDS name; the reconstruction has the scan's own suffix
 _BIDS_NAMES = {
@@ -126,10 +126,10 @@ def write_dataset_description(output_dir: str | os.PathLike[str], version: str) 
         logger.warning("%s: left as it is; results are better kept apart from another data set.", path)
         return path
     content = {
-        "Name": f"Results of {_GENERATOR}",
+        "Name": f"Results of {BUNDLE}",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": _GENERATOR, "Version": version}],
+        "GeneratedBy": [{"Name": BUNDLE, "Version": version}],
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -139,12 +139,11 @@ def write_dataset_description(output_dir: str | os.PathLike[str], version: str) 
 def _is_ours(path: Path) -> bool:
     try:
         generators = json.loads(path.read_text(encoding="utf-8")).get("GeneratedBy", [])
-        return any(generator.get("Name") == _GENERATOR for generator in generators)
+        return any(generator.get("Name") == BUNDLE for generator in generators)
     except (ValueError, AttributeError):
         return False
 
 
-BUNDLE = "brain_mri_anomaly_segmentation"
 _PACKAGES = (
     "torch",
     "monai",

@@ -57,6 +57,11 @@ class Role(StrEnum):
     HEALTHY = "healthy"
     LESION = "lesion"
 
+    @property
+    def parent(self) -> str:
+        """The folder of `DATA_DIR` that holds such sets."""
+        return "Test" if self is Role.LESION else "Train"
+
 
 class BrainMask(StrEnum):
     """Where the brain mask of a case is: in a file of its own, or in the image, as its voxels other than 0."""

@@ -25,6 +25,7 @@ from scripts.handlers.session_change import CHANGE_IMAGES, SessionChange, compar
 from scripts.metrics.thresholds import largest_p_value
 from scripts.networks import ModalityWeights
 from scripts.registration.template import place_of_region
+from scripts.report.pages import NOTICE
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
 from scripts.report.tables import write_json
@@ -33,7 +34,7 @@ from scripts.scans.dicom import is_dicom
 from scripts.scans.dicom.results import DicomSource, ResultMaker
 from scripts.scans.volume import as_volume, grid_of, original_scan, read_notes, save_volume, source_path
 
-__all__ = ["NOTICE", "DicomOutput", "ScanResult", "dicom_files", "scan_facts", "write_dicom"]
+__all__ = ["DicomOutput", "ScanResult", "dicom_files", "scan_facts", "write_dicom"]
 
 logger = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
@@ -118,7 +119,6 @@ def write_dicom(
     return {f"{name}_dicom": path.name for name, path in files.items()}
 
 
-NOTICE = "Research software; not a medical device. Not for diagnosis."
 _VOLUMES = ("reconstruction", "anomaly_map", "lesion_mask", "brain_mask")
 _APART = ("quality", "seconds", "input_sha256")
 

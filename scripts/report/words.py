@@ -284,7 +284,6 @@ def _readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_BUNDLE = "brain_mri_anomaly_segmentation"
 CITATION = """\
 @inproceedings{behrendt2024mahalanobis,
   author    = {Behrendt, Finn and others},
@@ -304,9 +303,9 @@ def methods_text(result: Mapping[str, Any]) -> list[str]:
         result: the content of `result.json`.
     """
     settings, steps = result.get("parameters") or {}, result.get("preprocessing") or {}
-    version = (result.get("versions") or {}).get(_BUNDLE)
+    version = (result.get("versions") or {}).get(BUNDLE)
     scan = {"t1": "T1-weighted scan", "t2": "T2-weighted scan"}.get(str(result.get("modality")), "scan")
-    sentences = [f"The {scan} was analysed with {_BUNDLE}{f' {version}' if version else ''}."]
+    sentences = [f"The {scan} was analysed with {BUNDLE}{f' {version}' if version else ''}."]
     sentences += _preparation(steps)
     if "num_samples" in settings and "timestep" in settings:
         sentences.append(

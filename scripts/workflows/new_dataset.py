@@ -117,7 +117,6 @@ def _person(case: str, pattern: str) -> str:
     return found
 
 
-PARENTS = {Role.HEALTHY: "Train", Role.LESION: "Test"}
 Rows = list[dict[str, Any]]
 
 
@@ -159,7 +158,7 @@ def make_record(
         )
     return DatasetRecord(
         name=name,
-        folder=f"{PARENTS[role]}/{name}",
+        folder=f"{role.parent}/{name}",
         role=role,
         modalities=tuple(modalities),
         splits=splits,
@@ -183,7 +182,7 @@ def find_place(output_dir: str | None, folder: Path, record: DatasetRecord) -> t
         InputError: if no `DATA_DIR` is given and `folder` lies in none, or the place for a link to it is taken.
     """
     if output_dir is None:
-        if folder.parent.name not in PARENTS.values():
+        if folder.parent.name not in [role.parent for role in Role]:
             what = "lies in no DATA_DIR/Train or DATA_DIR/Test"
             raise InputError(what, path=folder, fix="Give --output_dir DATA_DIR")
         root = folder.parent.parent

@@ -24,7 +24,6 @@ __all__ = ["Preprocess"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
-_PARENTS = {Role.HEALTHY: "Train", Role.LESION: "Test"}
 
 
 @dataclass(kw_only=True)
@@ -79,7 +78,7 @@ class Preprocess:
     @property
     def folder(self) -> Path:
         """The folder of the set."""
-        return Path(self.dataset_dir).expanduser() / _PARENTS[Role(str(self.role))] / str(self.dataset)
+        return Path(self.dataset_dir).expanduser() / Role(str(self.role)).parent / str(self.dataset)
 
     def run(self) -> list[Row]:
         """Run the cases.
