@@ -296,7 +296,7 @@ def test_missing_keys_are_named(tmp_path):
         ({"map_names": ["l7"]}, r"`map_names` must be some of the outputs \['anomaly_map'.*got \['l7'\]"),
         ({"region": "head"}, r"`region` must be one of volume, brain, got 'head'"),
         ({"healthy_rates": (5,)}, r"`healthy_rates` must be in \(0, 1\), got \[5\]"),
-        ({"panels": "some"}, "`panels` must be \"all\", \"best_median_worst\" or a number of cases, got 'some'"),
+        ({"panels": "some"}, "`panels` must be 'all', 'best_median_worst' or a number of cases, got 'some'"),
         ({"lesion_bins_ml": [1, 1]}, r"must be positive and rising, got \[1, 1\]"),
         ({"thresholds": {"anomaly_map": {"best_dice": None}}}, "`best_dice` of `anomaly_map` must be a finite number"),
         (
