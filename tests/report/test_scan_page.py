@@ -173,7 +173,7 @@ def test_links_cannot_become_code_and_numbers_have_a_text():
 
 def test_a_script_cannot_end_its_own_element(monkeypatch):
     monkeypatch.setattr("scripts.report.pages.asset", lambda name: "a = '</script><b>' + '<!--';")
-    page = render("index_page.html", scripts=("table.js",), title="t", summary=None, scans=[], facts=[])
+    page = render("index_page.html", scripts=("table.js",), title="t", regions=None, changes=None, scans=[], facts=[])
     assert "a = '<\\/script><b>' + '<\\!--';" in page
 
 
