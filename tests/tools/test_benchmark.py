@@ -19,7 +19,7 @@ from tools.benchmark import cohort, maps
 from tools.benchmark import run as tool
 from tools.benchmark.maps import benchmark_low_rank, compare_maps, dense_map, make_cloud
 from tools.benchmark.measure import RATIO, Measure, append_measures, describe_machine, latest_ratios, limit_threads
-from tools.benchmark.memory import measure_memory, measure_peak
+from tools.benchmark.memory import measure_apart, measure_peak
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_freed_heap_of_earlier_work_does_not_hide_what_the_call_takes() -> None:
 
 def test_a_failed_measuring_process_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"`part` must be one of copy, dense, reference, .*, got 'map'"):
-        measure_memory("tools.benchmark.memory", "--part=map")
+        measure_apart("tools.benchmark.memory", "--part=map")
 
 
 def test_summary_and_thread_limit() -> None:

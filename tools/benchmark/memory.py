@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from scripts.options.fields import PathText
 from scripts.paths import project_root
 from tools.benchmark.maps import dense_map, make_cloud
 
-__all__ = ["MEMORY_METHOD", "measure_memory", "measure_peak", "peak_memory"]
+__all__ = ["MEMORY_METHOD", "measure_apart", "measure_peak", "peak_memory"]
 
 MEMORY_METHOD = (
     "Peak resident memory of a fresh process (Linux: VmHWM, reset before the part through /proc/self/clear_refs; "
@@ -67,8 +68,8 @@ def peak_memory(part: str, result: PathText, *, num_samples: int = 10, num_slice
     Path(result).write_text(json.dumps(measure_peak(lambda: _run_part(part, *cloud))), encoding="utf-8")
 
 
-def measure_memory(module: str, *arguments: str) -> float:
-    """Run a module of this package in a process of its own, with as many threads as here, and return its MiB.
+def measure_apart(module: str, *arguments: str) -> Any:
+    """Run a module of this package in a process of its own, with as many threads as here, and return what it measured.
 
     Args:
         module: to be run with `python -m`; must take `--result FILE` and write JSON there.
@@ -86,7 +87,7 @@ def measure_memory(module: str, *arguments: str) -> float:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode or not result.is_file():
             raise RuntimeError(f"`{module}` ended with status {done.returncode}: {done.stderr[-2000:]}")
-        return float(json.loads(result.read_text(encoding="utf-8")))
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def _run_part(part: str, image: torch.Tensor, reconstructions: torch.Tensor, brain_mask: torch.Tensor) -> torch.Tensor:

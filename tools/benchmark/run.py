@@ -175,10 +175,10 @@ def _volume_measures(options: dict[str, int], case: dict[str, str] | None, *, sk
 
 def _memory(name: str, module: str, options: dict[str, int], *arguments: str) -> Measure:
     from tools.benchmark.measure import Measure
-    from tools.benchmark.memory import measure_memory
+    from tools.benchmark.memory import measure_apart
 
     sizes = [f"--{name}={options[name]}" for name in ("num_samples", "num_slices", "size")]
-    return Measure(f"peak memory, {name}", "MiB", [measure_memory(f"tools.benchmark.{module}", *arguments, *sizes)])
+    return Measure(f"peak memory, {name}", "MiB", [measure_apart(f"tools.benchmark.{module}", *arguments, *sizes)])
 
 
 def main() -> None:
