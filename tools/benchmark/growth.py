@@ -31,7 +31,7 @@ def map_growth(
     """Measure the map with its default score on made-up clouds of up to a brain's size at 1 mm, K = 10 and others.
 
     Writes growth.json, growth.md and growth.png. Beside each stands what the dense form would need: P×P numbers of
-    float64 for each slice, window or volume.
+    float64 for each slice or volume.
 
     Args:
         output_dir: folder of the three files.
@@ -73,7 +73,7 @@ def _measure(size: int, slices: int, count: int, *, repeats: int) -> list[dict[s
             mahalanobis_map(image, reconstructions, mask, score=Score.CONDITIONAL, extent=extent)
 
         peak = measure_peak(run)
-        edge = pixels * {Extent.SLICE: 1, Extent.WINDOW: min(3, slices), Extent.VOLUME: slices}[extent]
+        edge = pixels * (slices if extent == Extent.VOLUME else 1)
         rows.append({
             "extent": extent.value, "voxels": pixels * slices, "num_samples": count, "peak_mib": peak,
             "cloud_mib": reconstructions.numel() * 4 / 2**20, "dense_matrix_gib": edge**2 * 8 / _GIB,
