@@ -110,9 +110,6 @@ def run_folds(
     encoder_path: PathText | None = None,
     checkpoint: PathText | None = None,
     paper: bool = False,
-    pretrain_overlays: Sequence[str] | str = (),
-    train_overlays: Sequence[str] | str = (),
-    evaluate_overlays: Sequence[str] | str = (),
     pretrain_options: Mapping[str, Any] | None = None,
     train_options: Mapping[str, Any] | None = None,
     evaluate_options: Mapping[str, Any] | None = None,
@@ -138,9 +135,6 @@ def run_folds(
         encoder_path: encoder that was pretrained before, for the training; {fold} stands for the fold's number.
         checkpoint: trained networks to evaluate, without any training; {fold} stands for the fold's number.
         paper: the paper's network and hyper-parameters (network_reference.yaml, paper.yaml, paper_evaluate.yaml).
-        pretrain_overlays: more configs for the pretraining: names in configs/ or paths.
-        train_overlays: more configs for the training.
-        evaluate_overlays: more configs for the evaluation.
         pretrain_options: other keys of pretrain.yaml, as "{'max_epochs': 3}".
         train_options: other keys of train.yaml.
         evaluate_options: other keys of inference.yaml, evaluate.yaml and experiment.yaml.
@@ -162,12 +156,12 @@ def run_folds(
     common = {"dataset_dir": dataset_dir, "modality": modality}
     before = {**common, "datasets": _names(train_datasets), **(pretrain_options or {})}
     network = ["network_reference"] if paper else []
-    before_configs = [*_PRETRAIN, *network, *_names(pretrain_overlays)]
+    before_configs = [*_PRETRAIN, *network]
     train = {**common, "datasets": _names(train_datasets), "encoder_path": encoder_path, **(train_options or {})}
-    train_configs = [*_TRAIN, *network, *(["paper"] if paper else []), *_names(train_overlays)]
+    train_configs = [*_TRAIN, *network, *(["paper"] if paper else [])]
     evaluate = {**common, "datasets": datasets and _names(datasets), "train_datasets": _names(train_datasets)}
     evaluate |= dict(evaluate_options or {})
-    evaluate_configs = [*_EVALUATE, *network, *(["paper_evaluate"] if paper else []), *_names(evaluate_overlays)]
+    evaluate_configs = [*_EVALUATE, *network, *(["paper_evaluate"] if paper else [])]
     from scripts.data.folders import only_writer
 
     with only_writer(root, "run over folds"):

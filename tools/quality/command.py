@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -50,16 +50,9 @@ def prove(
 
     check_writable(output_dir)
     logging.getLogger("scripts.quality.control").setLevel(logging.ERROR)  # its warnings are what is counted here
-    prove_quality_control(
-        _listed(sets),
-        shapes=shapes,
-        heads=_listed(heads or []),
-        output_dir=output_dir,
-        t1_lesions=t1_lesions,
-        t2_lesions=t2_lesions,
-        wrong=wrong,
-        seed=seed,
-    )
+    numbers = {"t2": t2_lesions, "t1": t1_lesions}
+    options: dict[str, Any] = {"shapes": shapes, "folder": output_dir, "numbers": numbers, "wrong": wrong, "seed": seed}
+    prove_quality_control(_listed(sets), heads=_listed(heads or []), **options)
 
 
 def _listed(names: str | list[str]) -> list[str]:

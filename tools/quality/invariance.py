@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from scripts.cli.analyze import analyze
@@ -15,13 +18,6 @@ from scripts.errors import InputError, ScansFailedError, reason
 from scripts.options.command import run_command
 from scripts.options.fields import Paths, PathText
 from scripts.report.tables import format_number, markdown_table, write_json, write_text
-
-if TYPE_CHECKING:
-    import nibabel as nib
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tools.quality.alterations import Copy
 
 __all__ = ["compare", "main", "measure_invariance"]
 
@@ -69,15 +65,14 @@ def measure_invariance(
 
 
 def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
-    import nibabel as nib
-    import numpy as np
 
-    from tools.quality.alterations import Copy
+    from tools.quality.alterations import Copy, finer, intensity_copies, thicker
 
     image: Any = nib.load(path)
     plain = Copy(_PLAIN, nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine))
     with tempfile.TemporaryDirectory() as folder:
-        copies = [plain, *_copies(image, intensities=intensities, voxels=voxels)]
+        copies = [plain, *(intensity_copies(image) if intensities else ())]
+        copies += [finer(image), thicker(image)] if voxels else []
         places = {}
         for number, copy in enumerate(copies):
             places[copy.name] = Path(folder, f"{number}_{modality}.nii.gz")
@@ -100,21 +95,8 @@ def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, 
     return rows
 
 
-def _copies(image: nib.Nifti1Image, *, intensities: bool, voxels: bool) -> Iterator[Copy]:
-    from tools.quality.alterations import finer, intensity_copies, thicker
-
-    if intensities:
-        yield from intensity_copies(image)
-    if voxels:
-        yield finer(image)
-        yield thicker(image)
-
-
 def _read(path: Path, out: Path, modality: str) -> dict[str, nib.Nifti1Image] | None:
     """Return the images of a result in memory, or None where there is none."""
-    import nibabel as nib
-    import numpy as np
-
     from scripts.data import find_scans
     from scripts.results import result_path
 
@@ -138,8 +120,6 @@ def compare(plain: Mapping[str, nib.Nifti1Image], other: Mapping[str, nib.Nifti1
         brain, `brain_dice`, and the volume marked in both, `plain_ml` and `copy_ml`. The numbers of a copy without a
         result are None.
     """
-    import numpy as np
-
     from scripts.brain_extraction.extract import volume_ml
 
     brain, marked = (np.asarray(plain[name].dataobj) > 0 for name in ("brain_mask", "lesion_mask"))
@@ -160,7 +140,6 @@ def compare(plain: Mapping[str, nib.Nifti1Image], other: Mapping[str, nib.Nifti1
 
 
 def _moved(image: nib.Nifti1Image, target: nib.Nifti1Image, order: int) -> NDArray:
-    import numpy as np
     from nibabel.processing import resample_from_to
 
     if image.shape == target.shape and np.allclose(image.affine, target.affine, atol=1e-4):
@@ -169,7 +148,6 @@ def _moved(image: nib.Nifti1Image, target: nib.Nifti1Image, order: int) -> NDArr
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    import numpy as np
 
     total = np.count_nonzero(first) + np.count_nonzero(second)
     return 2 * np.count_nonzero(first & second) / total if total else 1.0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
@@ -21,7 +21,7 @@ from scripts.errors import InputError
 from scripts.quality import QualityControld
 from scripts.registration import AlignToTemplated
 from scripts.registration.template import load_template
-from scripts.report.tables import write_json, write_text
+from scripts.report.tables import markdown_table, write_json, write_text
 from scripts.scans.volume import read_notes
 from scripts.transforms import NormalizeScansd
 from tools.quality.lesions import CONTRASTS, KINDS, Lesion, draw_lesion, misplaced, noises, on_grid, paint, recoloured
@@ -40,26 +40,17 @@ _SHOWN = (
 
 def markdown_report(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of what was checked: a line for each set and kind, with the numbers' smallest and largest."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        group = row["group"] if row["wanted"] else "made wrong"
-        groups[group, row["modality"], row["what"]].append(row)
-    head = ["scans", "modality", "what", "n", "refused", *_SHOWN]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for (group, modality, what), members in groups.items():
-        refused = sum(row["refused"] for row in members)
-        cells = [group, modality, what, str(len(members)), str(refused), *(_span(members, name) for name in _SHOWN)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    named = [{**row, **row["numbers"], "group": row["group"] if row["wanted"] else "made wrong"} for row in rows]
+    cells = []
+    for (group, modality, what), members in pd.DataFrame(named).groupby(["group", "modality", "what"], sort=False):
+        spans = [_span(members, f"{modality}_{name}" if name.endswith("contrast") else name) for name in _SHOWN]
+        cells.append([group, modality, what, len(members), members["refused"].sum(), *spans])
+    return markdown_table(["scans", "modality", "what", "n", "refused", *_SHOWN], cells)
 
 
-def _span(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = []
-    for row in rows:
-        full = f"{row['modality']}_{name}" if name.endswith("contrast") else name
-        value = row["numbers"].get(full)
-        values += [] if value is None else [value]
-    return f"{min(values):.2f} to {max(values):.2f}" if values else ""
+def _span(rows: pd.DataFrame, name: str) -> str:
+    values = rows[name].dropna() if name in rows else ()
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) else ""
 
 
 logger = logging.getLogger(__name__)
@@ -88,32 +79,31 @@ def prove_quality_control(
     *,
     shapes: str,
     heads: Sequence[str],
-    output_dir: str,
-    t1_lesions: int,
-    t2_lesions: int,
+    folder: str,
+    numbers: Mapping[str, int],
     wrong: int,
     seed: int,
 ) -> None:
     """Check healthy scans, the same with lesions of 20 to 250 ml set in, and the same made wrong; write the tables.
 
-    The command `tools.quality.command.prove` says what each argument is.
+    The command `tools.quality.command.prove` says what each argument is; `numbers` of lesions go by modality.
 
     Raises:
         InputError: if there are no scans.
     """
     lesions = _LesionSource(_read_shapes(shapes), np.random.default_rng(seed))
-    files = [found for folder in sets for found in _find(Path(folder))]
+    files = [found for name in sets for found in _find(Path(name))]
     if not files:
         raise InputError("`sets` must name folders with t1 or t2 and mask, got none with scans", path=", ".join(sets))
     rows: list[Row] = []
-    for row in _all_rows(files, tuple(heads), lesions, numbers={"t2": t2_lesions, "t1": t1_lesions}, wrong=wrong):
+    for row in _all_rows(files, heads, lesions, numbers=numbers, wrong=wrong):
         rows.append(row)
         words = " ".join(str(row[name]) for name in ("group", "name", "modality", "what"))
         surprise = row["refused"] == row["wanted"]
         logger.log(logging.WARNING if surprise else logging.INFO, "%s: %s", words, row["reasons"] or "passed")
         if len(rows) % _WRITE_EVERY == 0:
-            _write(Path(output_dir), rows)
-    _write(Path(output_dir), rows)
+            _write(Path(folder), rows)
+    _write(Path(folder), rows)
 
 
 def _read_shapes(path: str) -> NDArray[np.bool_]:
@@ -129,7 +119,7 @@ def _write(folder: Path, rows: list[Row]) -> None:
 
 
 def _all_rows(
-    files: list[Found], heads: tuple[str, ...], lesions: _LesionSource, *, numbers: Mapping[str, int], wrong: int
+    files: list[Found], heads: Sequence[str], lesions: _LesionSource, *, numbers: Mapping[str, int], wrong: int
 ) -> Iterator[Row]:
     for modality, number in numbers.items():
         own = [found for found in files if found[1] == modality]
@@ -172,8 +162,10 @@ def _load(found: Found) -> Scan:
     return Scan(group, path.name.split(".")[0], modality, image * brain, brain, file.affine)
 
 
-def _case(scan: Scan, *, masked: bool = True) -> dict[Any, Any]:
-    volumes = {"image": scan.image.astype(np.float32)} | ({"brain_mask": scan.brain.astype(np.uint8)} if masked else {})
+def _case(scan: Scan) -> dict[Any, Any]:
+    volumes: dict[str, NDArray] = {"image": scan.image.astype(np.float32)}
+    if scan.brain.any():
+        volumes["brain_mask"] = scan.brain.astype(np.uint8)
     affine = torch.as_tensor(scan.affine)
     case = {key: MetaTensor(torch.from_numpy(array.copy())[None], affine=affine) for key, array in volumes.items()}
     return {**case, "modality": scan.modality}
@@ -205,28 +197,21 @@ def _check_lesion(scan: Scan, lesions: _LesionSource, k: int) -> Row:
     kind = KINDS[scan.modality][k % len(KINDS[scan.modality])]
     to_voxel = np.linalg.inv(scan.affine[:3, :3])
     image = paint(scan.image, scan.brain, to_voxel, lesion, kind=kind, modality=scan.modality, rng=lesions.rng)
-    changed = Scan(scan.group, scan.name, scan.modality, image, scan.brain, scan.affine)
-    return _check(changed, str(kind), healthy=True, volume_ml=round(volume), push_mm=push)
+    return _check(replace(scan, image=image), str(kind), healthy=True, volume_ml=round(volume), push_mm=push)
 
 
 def _check_wrong(scan: Scan) -> Iterator[Row]:
     other = "t2" if scan.modality == "t1" else "t1"
-
-    def changed(image: NDArray, brain: NDArray | None = None, modality: str = scan.modality) -> Scan:
-        brain = scan.brain if brain is None else brain
-        return Scan(scan.group, scan.name, modality, image * brain, brain, scan.affine)
-
-    yield _check(changed(scan.image, modality=other), f"{scan.modality} said to be {other}", healthy=False)
-    inverted = changed(float(scan.image.max()) - scan.image)
-    yield _check(inverted, "inverted", healthy=False)
+    yield _check(replace(scan, modality=other), f"{scan.modality} said to be {other}", healthy=False)
+    yield _check(replace(scan, image=(float(scan.image.max()) - scan.image) * scan.brain), "inverted", healthy=False)
     for name, (levels, noise) in CONTRASTS.items():
         image = recoloured(scan.image, scan.brain, modality=scan.modality, levels=levels, noise=noise)
         for said in ("t1", "t2"):
-            yield _check(changed(image, modality=said), f"{name}, said to be {said}", healthy=False)
+            yield _check(replace(scan, image=image, modality=said), f"{name}, said to be {said}", healthy=False)
     for name, image in noises(scan.brain):
-        yield _check(changed(image), name, healthy=False)
+        yield _check(replace(scan, image=image), name, healthy=False)
     for name, image, brain in misplaced(scan.image, scan.brain):
-        yield _check(changed(image, brain), name, healthy=False)
+        yield _check(replace(scan, image=image * brain, brain=brain), name, healthy=False)
 
 
 def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
@@ -236,7 +221,7 @@ def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
     modality = "t2" if "t2" in path.name.lower() else "t1"
     image = np.asarray(file.dataobj, dtype=np.float32)
     head = Scan("heads", path.name.split(".")[0], modality, image, np.zeros(image.shape, bool), file.affine)
-    case = steps(_case(head, masked=False))
+    case = steps(_case(head))
     rows = [_row(head, "healthy, with skull", case, healthy=True)]
     to_template = np.asarray(read_notes(case)["alignment"]["world_to_template"])
     to_lesion = np.linalg.solve(load_template().affine, to_template @ head.affine)
@@ -246,10 +231,10 @@ def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
     to_voxel = np.linalg.inv((to_template @ head.affine)[:3, :3])
     placed = on_grid(lesion, to_lesion, image.shape)
     painted = paint(image, brain, to_voxel, placed, kind=kind, modality=modality, rng=lesions.rng)
-    ill = Scan("heads", head.name, modality, painted, head.brain, head.affine)
+    ill = replace(head, image=painted)
     facts = {"volume_ml": round(volume), "push_mm": push}
     try:
-        rows.append(_row(ill, f"{kind}, with skull", steps(_case(ill, masked=False)), healthy=True, **facts))
+        rows.append(_row(ill, f"{kind}, with skull", steps(_case(ill)), healthy=True, **facts))
     except InputError as error:
         reported = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
         rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **reported})

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from scripts.cli.analyze import analyze
@@ -20,10 +23,6 @@ from scripts.options.fields import Paths, PathText
 from scripts.report.tables import format_number, markdown_table, write_json, write_text
 
 if TYPE_CHECKING:
-    import nibabel as nib
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tools.quality.sessions import Lesion
 
 __all__ = ["judge", "main", "measure_session_change"]
@@ -106,9 +105,6 @@ class _Subject:
 
     def compared(self, path: str, *, lesions: bool) -> Iterator[Row]:
         """Yield a row for each pair of sessions."""
-        import nibabel as nib
-        import numpy as np
-
         from tools.quality.sessions import motion_of, moved_again, place_lesion, with_lesion
 
         source: Any = nib.load(path)
@@ -145,8 +141,6 @@ class _Subject:
 
     def _keep(self, session: str, image: nib.Nifti1Image) -> None:
         """Write a session where it is not there yet, and analyse it."""
-        import nibabel as nib
-
         from scripts.files import replacing
 
         if not self._path(session).is_file():
@@ -155,14 +149,12 @@ class _Subject:
         analyze(str(self._path(session)), str(self.folder / "results"), num_samples=self.num_samples, **_OPTIONS)
 
     def _result(self, session: str, name: str) -> Any:
-        import nibabel as nib
 
         from scripts.results import result_path
 
         return nib.load(result_path(self.folder / "results", self._item(session), name))
 
     def _compare(self, before: str, after: str) -> dict[str, Any]:
-        import nibabel as nib
 
         from scripts.handlers.session_change import compare_sessions
         from scripts.results import result_path
@@ -179,8 +171,6 @@ class _Subject:
 
 def _error_mm(facts: Mapping[str, Any], motion: NDArray[np.float64], image: Any) -> float | None:
     """Return by how much the alignment misses the motion, mm: the mean over points 60 mm from the scan's middle."""
-    import numpy as np
-
     if facts["status"] != "ok":
         return None
     middle = (image.affine @ [*(np.asarray(image.shape) - 1) / 2, 1.0])[:3]
@@ -191,7 +181,6 @@ def _error_mm(facts: Mapping[str, Any], motion: NDArray[np.float64], image: Any)
 
 
 def _voxels(image: Any) -> NDArray[np.float32]:
-    import numpy as np
 
     return np.asarray(image.dataobj, dtype=np.float32)
 
@@ -214,8 +203,6 @@ def judge(facts: Mapping[str, Any], place_mm: NDArray[np.float64] | None, *, rad
         `found` (the change there with the most evidence; "unchanged" or None count as missed), its volumes before and
         after in ml, and number and volume (ml, sizes of the changes) of the false changes.
     """
-    import numpy as np
-
     if facts["status"] != "ok":
         return {"status": facts["status"], "found": None, "false_count": None, "false_ml": None}
     own, false = None, []
