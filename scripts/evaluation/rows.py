@@ -22,7 +22,7 @@ from scripts.metrics.score_counts import (
 )
 from scripts.metrics.segmentation import SizeBin, find_lesions, lesion_recall, reconstruction_error, segmentation_scores
 from scripts.metrics.thresholds import pooled_best_dice
-from scripts.report.document import Block, Table
+from scripts.report.pages import Block, Table
 from scripts.report.tables import DASH, format_number
 
 __all__ = ["case_row", "case_slices", "lesion_rows", "operating_point_columns", "size_block", "size_rows", "slice_rows"]

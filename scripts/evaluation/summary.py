@@ -10,7 +10,7 @@ import numpy as np
 from scripts.evaluation.scores import RunScores, healthy_point
 from scripts.metrics.resampling import bootstrap_interval
 from scripts.metrics.score_counts import pooled_voxel_scores
-from scripts.report.document import Block, Table
+from scripts.report.pages import Block, Table
 from scripts.report.tables import DASH, format_mean, format_number
 
 __all__ = ["mean_over_cases", "summarize", "summary_blocks"]

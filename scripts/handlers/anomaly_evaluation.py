@@ -30,7 +30,7 @@ from scripts.evaluation.scores import Region, RunScores, gathered, settle
 from scripts.evaluation.summary import mean_over_cases, summarize, summary_blocks
 from scripts.files import temporary_folder
 from scripts.metrics.segmentation import size_bins
-from scripts.report.document import Block, Picture, as_markdown, write_document_page
+from scripts.report.pages import Block, Picture, as_markdown, write_document_page
 from scripts.report.tables import table_of_summary, write_csv, write_json, write_paper_table, write_text
 from scripts.results import portable_command
 

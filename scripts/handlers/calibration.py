@@ -24,7 +24,7 @@ from scripts.metrics.score_counts import POOLED_MANTISSA_BITS, ScoreCounts
 from scripts.metrics.segmentation import without_small_peaks
 from scripts.metrics.thresholds import largest_p_value, pooled_best_dice, threshold_at_rate, threshold_at_volume
 from scripts.ops import scan_score
-from scripts.report.document import Block, Table, as_markdown, write_document_page
+from scripts.report.pages import Block, Table, as_markdown, write_document_page
 from scripts.report.tables import DASH, format_number, write_csv, write_text
 from scripts.results import check_min_volume, portable_command
 

@@ -1,10 +1,13 @@
-"""The files of each scan: images on its own grid (DICOM where it came as that), a JSON result, pictures and a page."""
+"""The files of each scan: images on its own grid (DICOM where it came as that), a JSON result, pictures and a page.
+
+Results of BIDS scans get sidecars, and the files of a data set of derivatives.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,7 +23,6 @@ from scripts.data.inputs.files import readable_name
 from scripts.errors import InputError, check_choice
 from scripts.evaluation import OperatingPoints
 from scripts.evaluation.case import engine_items
-from scripts.handlers.derivatives import write_sidecars
 from scripts.handlers.session_change import CHANGE_IMAGES, SessionChange, compare_sessions, save_change
 from scripts.metrics.thresholds import largest_p_value
 from scripts.networks import ModalityWeights
@@ -28,13 +30,29 @@ from scripts.registration.template import place_of_region
 from scripts.report.pages import NOTICE
 from scripts.report.panel import draw_panel
 from scripts.report.scan_page import write_scan_page
-from scripts.report.tables import write_json
-from scripts.results import BUNDLE, bundle_version, region_table, remove_result, result_path, versions
+from scripts.report.tables import write_json, write_text
+from scripts.results import (
+    BUNDLE,
+    bundle_version,
+    region_table,
+    remove_result,
+    result_path,
+    versions,
+    write_dataset_description,
+)
 from scripts.scans.dicom import is_dicom
 from scripts.scans.dicom.results import DicomSource, ResultMaker
 from scripts.scans.volume import as_volume, grid_of, original_scan, read_notes, save_volume, source_path
 
-__all__ = ["DicomOutput", "ScanResult", "dicom_files", "scan_facts", "write_dicom"]
+__all__ = [
+    "DicomOutput",
+    "ScanResult",
+    "dicom_files",
+    "scan_facts",
+    "write_dataset_files",
+    "write_dicom",
+    "write_sidecars",
+]
 
 logger = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
@@ -328,3 +346,52 @@ class ScanResult:
             "weights": weights,
             "device": str(self.device),
         }
+
+
+_SIDECARS: dict[str, dict[str, Any]] = {
+    "anomaly_map": {"Description": "Anomaly map; higher is more anomalous"},
+    "lesion_mask": {"Description": "Candidate regions: the anomaly map reaches the threshold", "Type": "Lesion"},
+    "mahalanobis_map": {"Description": "Mahalanobis distance from the reconstructions"},
+    "reconstruction": {"Description": "Healthy brain that the model makes of the scan", "SkullStripped": True},
+    "uncertainty": {"Description": "Spread of the reconstructions"},
+    "brain_mask": {"Description": "Brain mask", "Type": "Brain"},
+    "difference_map": {"Description": "Anomaly map less that of the baseline session"},
+    "change_dseg": {"Description": "Change since baseline: 1 new, 2 grown, 3 shrunken, 4 vanished, 5 unchanged"},
+}
+# what BIDS has no names for
+_IGNORED = ("*.html", "*.csv", "*.png", "*.dcm", "*_map.nii.gz", "*_map.json", "*_result.json", "logs/")
+_README = """\
+Anomaly maps of T1- and T2-weighted brain scans. Research software; not a medical device, and not for diagnosis.
+
+`index.html` and `summary.csv` list the scans, `regions.csv` their candidate regions. Beside each scan's images lie
+`*_result.json` (all numbers) and `*_report.html`, a page with a viewer. Files that BIDS has no names for are listed in
+`.bidsignore`.
+"""
+
+
+def write_sidecars(output_dir: str, item: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Write the JSON sidecar of each image of a BIDS scan; nothing for other scans.
+
+    Args:
+        output_dir: folder of all results.
+        item: the scan.
+        names: of its images, as for `result_path`.
+    """
+    if "bids_suffix" not in item:
+        return
+    source = f"bids:raw:{item['folder']}/{item['stem']}_{item['bids_suffix']}.nii.gz"
+    for name in names:
+        path = result_path(output_dir, item, name, suffix=".json")
+        write_json(path, {**_SIDECARS[name], "SpatialReference": source, "Sources": [source]})
+
+
+def write_dataset_files(output_dir: str) -> None:
+    """Write `dataset_description.json`, `.bidsignore` and `README.md`; what another program wrote stays as it is."""
+    write_dataset_description(output_dir, bundle_version())
+    ignored = Path(output_dir, ".bidsignore")
+    known = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
+    lines = list(dict.fromkeys([*known, *_IGNORED]))
+    if lines != known:
+        write_text(ignored, "\n".join(lines) + "\n")
+    if not any(Path(output_dir).glob("README*")):
+        write_text(Path(output_dir, "README.md"), _README)

@@ -18,8 +18,8 @@ from scipy.ndimage import affine_transform
 from scripts.brain_extraction.extract import volume_ml
 from scripts.errors import InputError
 from scripts.metrics.region_change import ChangeRules, count_changes, region_changes
+from scripts.registration.align import SessionFit, align_sessions
 from scripts.registration.register import prepare_scan
-from scripts.registration.sessions import SessionFit, align_sessions
 from scripts.registration.template import place_of_region
 from scripts.results import result_path, without_small_regions
 from scripts.scans import ScanReader

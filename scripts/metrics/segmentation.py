@@ -12,7 +12,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance, compute_panoptic_quality
 from numpy.typing import ArrayLike, NDArray
 from scripts.errors import InputError
-from scripts.metrics.arrays import checked_mask, checked_scores
+from scripts.metrics.score_counts import checked_mask, checked_scores
 from skimage.measure import label as connected_components
 from skimage.morphology import area_opening
 

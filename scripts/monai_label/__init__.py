@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from scripts.monai_label.error import raise_as_web_errors
-from scripts.monai_label.request import check_request
-from scripts.monai_label.result import HostResultd
-from scripts.monai_label.task import adopt_bundle_tasks
+from scripts.monai_label.request import check_request, raise_as_web_errors
+from scripts.monai_label.task import HostResultd, adopt_bundle_tasks
 
 __all__ = ["HostResultd", "adopt_bundle_tasks", "check_request", "raise_as_web_errors"]
 

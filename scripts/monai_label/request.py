@@ -1,5 +1,7 @@
 """A host's request: the options in it become plain values of their own types before the config's parser sees them.
 
+What is refused reaches whoever asked, with its text.
+
 MONAI Label writes what a request gives for `displayable_configs` into the config and reads the config anew. There a
 text that starts with `$` is evaluated, `@` and `%` are followed, and a mapping with `_target_` is called.
 """
@@ -7,6 +9,7 @@ text that starts with `$` is evaluated, `@` and `%` are followed, and a mapping 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +17,7 @@ from scripts.errors import InputError
 from scripts.options.fields import checked, shown
 from scripts.options.workflows import HostOptions, InferenceOptions
 
-__all__ = ["PARTNER", "check_request"]
+__all__ = ["PARTNER", "check_request", "raise_as_web_errors"]
 
 PARTNER = "t1"  # the one option that is free text; the config is not given it
 _OF_HOST = {"device", "image", "label", "description", "progress", "points"}
@@ -72,3 +75,34 @@ def _check_device(request: dict[str, Any], devices: Sequence[str]) -> None:
         return
     if checked(InferenceOptions, "device", device) == "auto":
         del request["device"]  # the host takes its first
+
+
+_UNPROCESSABLE = 422  # HTTP status: what was sent is understood, but cannot be used
+_BY_NAME = " (Options of the command line, such as --force true, are set by name in the client.)"
+
+
+def raise_as_web_errors() -> None:
+    """Have every `InputError` raised as an HTTP error with the status 422, where MONAI Label runs.
+
+    Starlette, on which its server stands, sends the text of its `HTTPException` to the client. Elsewhere nothing
+    changes, also where starlette is installed.
+    """
+    if "monailabel" in sys.modules:
+        InputError.raised_as = _web_kind
+
+
+def _web_kind(kind: type[InputError]) -> type[InputError]:
+    """Return a subclass of `kind` that is starlette's `HTTPException` as well."""
+    from starlette.exceptions import HTTPException  # only a server has it
+
+    def detail(self: InputError) -> str:
+        message = str(self)
+        return message if "--" not in message else f"{message.rstrip('.')}.{_BY_NAME}"
+
+    members = {
+        "__str__": lambda self: str(self.args[0]),  # HTTPException puts the status before it
+        "status_code": _UNPROCESSABLE,
+        "headers": None,
+        "detail": property(detail),
+    }
+    return type(kind.__name__, (kind, HTTPException), members)

@@ -6,15 +6,23 @@ task is made, so that importing this package is where ours can take over.
 
 from __future__ import annotations
 
+import copy
+import gc
+import hashlib
 import sys
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from monai.transforms import Transform
 from scripts.errors import InputError
-from scripts.monai_label.finished_scans import FinishedScans, checksum, new_entries
+from scripts.files import file_sha256
+from scripts.handlers.scan_result import ScanResult
 from scripts.monai_label.request import PARTNER, check_request
 
-__all__ = ["adopt_bundle_tasks", "host_task"]
+__all__ = ["FinishedScans", "HostResultd", "adopt_bundle_tasks", "checksum", "host_task", "new_entries"]
 
 _TASKS, _OURS, _MARK = "monailabel.tasks.infer.bundle", "scripts.monai_label", "adopts_brain_anomaly"
 _WEIGHTS_OPTION = "model_filename"  # MONAI Label lists all files in models/; the weights follow the modality
@@ -130,3 +138,102 @@ def _path_on_host(name: str) -> str:
     if not path or not Path(path).exists():
         raise InputError(f"`{PARTNER}`: the host has no scan of the name {name!r}", fix="Give one of its list.")
     return path
+
+
+_APART = "latencies"  # of the host, per request
+
+
+class FinishedScans:
+    """Keep the entries of the last few cases in memory, on the CPU.
+
+    Args:
+        most: how many; a scan of 256 x 256 x 180 voxels takes about 250 MiB.
+
+    Examples:
+        >>> scans = FinishedScans(most=1)
+        >>> scans.put("a", {"score": 1.0})
+        >>> scans.put("b", {"score": 2.0})
+        >>> scans.get("a"), scans.get("b")
+        (None, {'score': 2.0})
+    """
+
+    def __init__(self, most: int = 2) -> None:
+        self.most = most
+        self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the entries of a case, or None where it is not kept; its tensors must not be changed in place."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return {name: _own(value) for name, value in self._kept[key].items()}
+
+    def put(self, key: str, entries: Mapping[str, Any]) -> None:
+        """Keep a case, in the place of the one that was not asked for longest."""
+        self._kept[key] = {name: _own(value) for name, value in entries.items()}
+        self._kept.move_to_end(key)
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+
+
+def _own(value: Any) -> Any:
+    return value.cpu() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+
+
+def new_entries(data: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a case that were made or changed since it was asked for.
+
+    Args:
+        data: the case.
+        asked: the request that it came from.
+
+    Examples:
+        >>> new_entries({"image": "a.nii", "pred": 1}, {"image": "a.nii"})
+        {'pred': 1}
+    """
+    return {name: value for name, value in data.items() if value is not asked.get(name, _APART) and name != _APART}
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return file_sha256(path)
+    parts = [(str(file.relative_to(path)), checksum(file)) for file in sorted(path.rglob("*")) if file.is_file()]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+_OF_SERVER = ("input", "files")  # places on the server, which mean nothing to its client
+_MASK = "lesion_mask"
+
+
+class HostResultd(Transform):
+    """Put the volume that was asked for, and the result as in `result.json`, where MONAI Label sends them from.
+
+    The volume is `data["pred"]`, the result `data["result"]`. Maps go as float32, whatever type was asked for.
+
+    It does so only where a host gave the scan, which it does by a file's name under `image_path`, and may ask for a
+    volume under `returns`. Scans of our own
+    commands have their result written by `ScanResult` itself.
+
+    Then it collects garbage. MONAI Label loads the bundle's modules anew several times with each request; the old ones
+    hang together in cycles, with the templates and networks that they keep (50 MiB a request). Left to itself, Python
+    would collect them only after twenty requests or so.
+
+    Args:
+        results: describes the scan.
+    """
+
+    def __init__(self, results: ScanResult) -> None:
+        self.results = results
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return `data`, with volume and result where a host gave the scan."""
+        if "image_path" not in data:
+            return dict(data)
+        case = Path(str(data["image_path"])).name.split(".")[0]
+        reported = self.results.describe({"case": case, **{str(key): value for key, value in data.items()}})
+        gc.collect()
+        wish = str(data.get("returns") or _MASK)
+        result = {key: value for key, value in reported.items() if key not in _OF_SERVER} | {"volume": wish}
+        answer: dict[Hashable, Any] = {**data, "pred": data[wish], "result": result}
+        return answer if wish == _MASK else {**answer, "result_dtype": "float32"}

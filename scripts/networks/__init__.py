@@ -7,9 +7,9 @@ from scripts.networks.conditioned_unet import (
     Conditioning,
     FilmResnetBlock,
     apply_film,
+    library_unet,
     recompute_activations,
 )
-from scripts.networks.library import library_unet
 from scripts.networks.masked_autoencoder import Densify, HierarchicalDecoder, MaskedAutoencoder, SparseEncoder
 from scripts.networks.weights import ModalityWeights, load_encoder, load_weights, read_checkpoint
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from scripts.errors import InputError
-from scripts.networks.library import converted
+from scripts.networks.conditioned_unet import converted
 from torch import nn
 
 __all__ = ["ModalityWeights", "load_encoder", "load_weights", "read_checkpoint"]

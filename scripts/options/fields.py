@@ -22,8 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from scripts.errors import InputError
-from scripts.options.values import AUTO, flag
-from scripts.options.wording import example, must_be, without_references
+from scripts.options.values import AUTO, example, flag, must_be, without_references
 
 __all__ = [
     "AutocastDtype",

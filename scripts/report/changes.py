@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scripts.report.display import BACKGROUND, CHANGES, DisplayVolumes, SlicePicture, choose_slices
-from scripts.report.pictures import png_bytes, write_on
+from scripts.report.display import BACKGROUND, CHANGES, DisplayVolumes, SlicePicture, choose_slices, png_bytes, write_on
 from scripts.report.tables import DASH, write_csv
 from scripts.report.words import show_number
 

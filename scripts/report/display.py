@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects
 from scripts.errors import InputError
@@ -27,8 +30,10 @@ __all__ = [
     "choose_slices",
     "display_nifti",
     "display_volumes",
+    "png_bytes",
     "radiological_slice",
     "to_ras",
+    "write_on",
 ]
 
 REGION = "#2ec4f1"  # sky blue: candidate regions and the threshold that makes them; no colour of the map comes near
@@ -311,3 +316,24 @@ def _resampled(
         smooth = name not in _NEAREST
         resized[name] = resize(_clean(name, volume), shape, order=int(smooth), mode="edge", anti_aliasing=smooth)
     return DisplayVolumes(resized, moved)
+
+
+def write_on(axis: Axes, x: float, y: float, text: str, side: str = "left", *, colour: str = TEXT) -> None:
+    """Write a short text on a slice.
+
+    Args:
+        axis: where the slice is drawn.
+        x: 0 (left) to 1.
+        y: 0 (bottom) to 1.
+        text: what to write.
+        side: of the text that lies at x, left or right.
+        colour: of the text.
+    """
+    axis.text(x, y, text, transform=axis.transAxes, color=colour, fontsize=6.5, ha=side, va="center")
+
+
+def png_bytes(figure: Figure, dpi: int) -> bytes:
+    """Return a figure as a PNG file; without the program's name and version the same picture is the same file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Pages that need no other file: what they share, the list of the scans of a run, and of a preprocessed data set."""
+"""Pages that need no other file: what they share, lists of scans, and reports of tables and sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,22 @@ from urllib.parse import quote, unquote
 import matplotlib.image
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from scripts.report.tables import write_csv, write_text
+from scripts.report.tables import markdown_table, write_csv, write_text
 from scripts.report.words import healthy_rank, scan_status, show_number, show_value
+from scripts.results import bundle_version
 
 __all__ = [
     "NOTICE",
+    "Block",
+    "Picture",
+    "Table",
+    "as_markdown",
     "asset",
     "link_to",
     "png_uri",
     "render",
     "small_png",
+    "write_document_page",
     "write_index_page",
     "write_preprocessing_page",
     "write_preprocessing_table",
@@ -293,3 +301,114 @@ def _preprocessing_counts(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, 
     tiles = [("Scans", str(len(rows)))]
     tiles += [(name.capitalize(), str(endings.count(name))) for name in ("ok", "refused", "failed")]
     return [*tiles, ("Seconds together", show_number(seconds, 0))]
+
+
+_SMALL_PIXELS = 480
+_LETTERS = ("-", "–", "+", ".", "%", "±", " ", "e", "(", ")", "/")  # that stand in numbers beside digits
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        header: names of the columns.
+        rows: as many cells each.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """Which columns hold numbers only."""
+        return [all(_is_number(str(row[place])) for row in self.rows) for place in range(len(self.header))]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture beside the page.
+
+    Attributes:
+        path: the PNG file.
+        text: what it shows.
+        large: whether the page holds it as it is, not a small copy that links to it.
+    """
+
+    path: Path
+    text: str
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a report: a table, a command, or sentences.
+
+    Attributes:
+        text: a paragraph; empty for none.
+        table: below it.
+        command: whether the text is a command.
+    """
+
+    text: str = ""
+    table: Table | None = field(default=None)
+    command: bool = False
+
+
+def as_markdown(title: str, blocks: Sequence[Block]) -> str:
+    """Return a report as Markdown.
+
+    Args:
+        title: of the report.
+        blocks: its parts.
+    """
+    parts = [f"# {title}\n"]
+    for block in blocks:
+        if block.text:
+            parts.append(f"`{block.text}`\n" if block.command else f"{block.text}\n")
+        if block.table is not None:
+            parts.append(markdown_table(block.table.header, block.table.rows))
+    return "\n".join(parts)
+
+
+def write_document_page(
+    path: str | os.PathLike[str],
+    title: str,
+    blocks: Sequence[Block],
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    pictures: Sequence[Picture] = (),
+    files: Sequence[str] = (),
+) -> None:
+    """Write a report as a page; pictures are in it, small ones link to the file beside it.
+
+    Args:
+        path: the HTML file.
+        title: heading.
+        blocks: the parts.
+        facts: titles and texts of the tiles at the top.
+        pictures: what else to show, files in the page's folder or below.
+        files: names of the files beside the page to link to; those that do not exist are left out.
+    """
+    folder = Path(path).parent
+    shown = [
+        {
+            "uri": png_uri(data if picture.large else small_png(data, width=_SMALL_PIXELS)),
+            "link": None if picture.large else picture.path.relative_to(folder).as_posix(),
+            "text": picture.text,
+        }
+        for picture in pictures
+        if picture.path.is_file()
+        for data in [picture.path.read_bytes()]
+    ]
+    made = f"Made on {datetime.now(UTC).date()} with version {bundle_version()}."
+    context: dict[str, Any] = {"title": title, "blocks": blocks, "facts": facts, "pictures": shown, "made": made}
+    present = [name for name in files if (folder / name).is_file()]
+    write_text(path, render("document_page.html", **context, files=present))
+
+
+def _is_number(text: str) -> bool:
+    plain = text.replace("to", "").replace("of", "")
+    for letter in _LETTERS:
+        plain = plain.replace(letter, "")
+    return not plain or plain.isdigit()

@@ -29,9 +29,10 @@ from scripts.report.display import (
     SlicePicture,
     display_nifti,
     display_volumes,
+    png_bytes,
+    write_on,
 )
 from scripts.report.pages import asset, png_uri, render, small_png
-from scripts.report.pictures import png_bytes, write_on
 from scripts.report.tables import write_text
 from scripts.report.words import CITATION, methods_text, scan_words
 

@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 
 from scripts.data.folders import check_writable
 from scripts.errors import ScansFailedError
-from scripts.handlers.derivatives import write_dataset_files
+from scripts.handlers.scan_result import write_dataset_files
 from scripts.options.fields import Shard, checked_kind
 from scripts.report.changes import write_changes
 from scripts.report.pages import write_index_page, write_regions, write_summary
 from scripts.results import relative_link, remove_result, result_path
-from scripts.workflows.cluster import run_on_cluster
-from scripts.workflows.processes import LOST, run_in_processes
+from scripts.workflows.processes import LOST, run_in_processes, run_on_cluster
 from scripts.workflows.scan_steps import ScanSteps, failed_row
 from tqdm import tqdm
 

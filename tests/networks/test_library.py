@@ -24,7 +24,7 @@ def _network(root: Path) -> torch.nn.Module:
 def both(root: Path, monkeypatch) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The network of inference.yaml with monai-generative and without it."""
     ours = _network(root)
-    monkeypatch.setattr("scripts.networks.library.find_spec", lambda name: None)
+    monkeypatch.setattr("scripts.networks.conditioned_unet.find_spec", lambda name: None)
     return ours, _network(root)
 
 
@@ -72,5 +72,5 @@ def test_the_module_is_not_needed_for_the_config(root: Path, monkeypatch) -> Non
     for name in [name for name in sys.modules if name.split(".")[0] == "generative"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "generative", None)
-    monkeypatch.setattr("scripts.networks.library.find_spec", lambda name: None)
+    monkeypatch.setattr("scripts.networks.conditioned_unet.find_spec", lambda name: None)
     assert sum(parameter.numel() for parameter in _network(root).parameters()) > 1e6

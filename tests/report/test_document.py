@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from scripts.report.document import Block, Picture, Table, as_markdown, write_document_page
+from scripts.report.pages import Block, Picture, Table, as_markdown, write_document_page
 from scripts.results import bundle_version
 from tests.report.conftest import WICKED
 

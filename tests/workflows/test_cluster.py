@@ -20,7 +20,7 @@ from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
 from scripts.options.fields import checked
 from scripts.options.workflows import InferenceOptions
-from scripts.workflows.cluster import run_on_cluster
+from scripts.workflows.processes import run_on_cluster
 
 from .conftest import FAST
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from scripts.scans.dicom.series import DicomSeries, find_series, is_dicom, series_of
-from scripts.scans.dicom.volume import read_dicom
+from scripts.scans.dicom.volume import DicomSeries, find_series, is_dicom, read_dicom, series_of
 
 __all__ = ["DicomSeries", "find_series", "is_dicom", "read_dicom", "series_of"]

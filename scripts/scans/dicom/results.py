@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scripts.errors import InputError
 from scripts.files import replacing
-from scripts.scans.dicom.series import load_pydicom, read_dataset
-from scripts.scans.dicom.volume import DicomVolume, read_dicom
+from scripts.scans.dicom.volume import DicomVolume, load_pydicom, read_dataset, read_dicom
 
 __all__ = ["DicomSource", "ResultMaker"]
 

@@ -13,7 +13,7 @@ from monai.transforms import LoadImage
 
 from scripts.errors import InputError
 from scripts.scans.dicom import find_series, read_dicom
-from scripts.scans.dicom.series import read_dataset, stored_values
+from scripts.scans.dicom.volume import read_dataset, stored_values
 from scripts.scans.reader import ScanReader
 from tests.dicom_fixtures import grid, volume, write_enhanced, write_series
 
