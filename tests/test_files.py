@@ -66,7 +66,7 @@ def test_a_folder_of_a_killed_process_is_removed(tmp_path: Path, root: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_files_of_other_machines_and_other_people_stay(tmp_path: Path) -> None:
+def test_files_of_other_machines_and_other_users_stay(tmp_path: Path) -> None:
     names = [".tmp-00000000-1-00000000.json", ".tmp-notes", ".123_x.json"]
     for name in names:
         (tmp_path / name).write_text("x")

@@ -45,7 +45,7 @@ def add_lesion(
         brain_mask: [H, W, D].
         shape: [H, W, D], the lesion's voxels on the same grid; what lies outside the brain is cut off.
         modality: t1 or t2.
-        rng: draws strength and texture.
+        rng: of strength and texture.
 
     Returns:
         The image, float32, and the lesion's label: voxels with at least half of its strength.
@@ -152,7 +152,7 @@ def make_synthetic_lesions(
     logger.info("%d cases of %d scans in %s; the record is %s", len(rows), len(items), target, target / f"{name}.yaml")
 
 
-def _load(path: str) -> Any:  # nibabel tells its type checkers less than every image has
+def _load(path: str) -> Any:  # its declared type lacks what every image has
     import nibabel as nib
 
     return nib.load(path)

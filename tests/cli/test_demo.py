@@ -31,7 +31,7 @@ def test_lesion_is_dark_inside_and_leaves_the_rest(brain: tuple[np.ndarray, np.n
     assert not lesion[~mask].any()
 
 
-def test_same_seed_draws_the_same_lesion(brain: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_same_seed_makes_the_same_lesion(brain: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     image, mask, affine = brain
     first, second = (draw_lesion(image, mask, affine, center_mm=(-1, -19, 7), seed=4)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)

@@ -33,7 +33,7 @@ def test_lesion_sets_may_lie_elsewhere(tree: Path, tmp_path: Path) -> None:
     assert {item["dataset"] for item in items} == {"IXI", "MSLUB"}
 
 
-def test_the_same_person_on_both_sides_is_named(tree: Path) -> None:
+def test_the_same_subject_on_both_sides_is_named(tree: Path) -> None:
     splits = tree / "splits"
     kept = (splits / "IXI_test.csv").read_text()
     try:

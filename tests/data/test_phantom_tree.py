@@ -54,7 +54,7 @@ def test_every_split_of_every_record_loads_in_both_modalities(tree: Path, name: 
         assert not find_leaks(load_splits(tree, name, modality=modality, fold=fold))
 
 
-def test_one_person_has_no_t2_and_the_folds_validate_on_others(tree: Path) -> None:
+def test_one_subject_has_no_t2_and_the_folds_validate_on_others(tree: Path) -> None:
     counts = {m: sum(len(load_datalist(tree, "IXI", s, modality=m)) for s in ("train", "val", "test")) for m in ("t1", "t2")}
     assert counts == {"t1": 7, "t2": 6}
     validated = [frozenset(item["case"] for item in load_datalist(tree, "IXI", "val", fold=fold)) for fold in range(5)]

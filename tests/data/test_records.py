@@ -53,7 +53,7 @@ def test_record_states_pathology_licence_and_citation(name: str) -> None:
     assert re.search(r"doi:10\.|arXiv:|https://", record.citation)
 
 
-def test_synthetic_cases_belong_to_the_persons_of_their_source() -> None:
+def test_synthetic_cases_belong_to_the_subjects_of_their_source() -> None:
     record = load_record("SyntheticStroke")
     assert (record.subject_column, record.subject_source) == ("group", "ds002748")
 

@@ -30,7 +30,7 @@ def test_everyone_is_in_the_test_set_or_in_one_validation_fold() -> None:
         assert set(train) | set(val) == set(validated)
 
 
-def test_seed_decides_and_the_order_of_people_does_not() -> None:
+def test_seed_decides_and_the_order_of_subjects_does_not() -> None:
     expected = plan_splits(participants(40), seed=1)
     assert plan_splits(participants(40)[::-1], seed=1) == expected
     assert plan_splits(participants(40), seed=2) != expected
@@ -76,7 +76,7 @@ def test_few_subjects_of_whom_little_is_known_are_divided_too(count: int) -> Non
     assert plan.test
 
 
-def test_strata_are_as_fine_as_there_are_people_for() -> None:
+def test_strata_are_as_fine_as_there_are_subjects_for() -> None:
     persons = [Participant(f"{sex}{age}", float(age), sex) for sex in "fm" for age in range(20)]
     assert set(Counter(strata(persons, 5)).values()) == {5}
     assert set(Counter(strata(persons, 10)).values()) == {10}
@@ -100,6 +100,6 @@ def test_numbers_that_cannot_be_used_are_named(options: dict, message: str) -> N
         plan_splits(participants(8), **options)
 
 
-def test_one_person_cannot_be_divided() -> None:
+def test_one_subject_cannot_be_divided() -> None:
     with pytest.raises(InputError, match="1 subjects are too few to be divided"):
         plan_splits(participants(1))

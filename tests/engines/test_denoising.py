@@ -57,7 +57,7 @@ def test_fixed_seed_and_timestep_repeat_whatever_the_global_seed(batch):
     assert torch.equal(smaller["noise"], draws[0]["noise"][:2])
 
 
-def test_random_draws_differ_and_follow_the_global_seed(batch):
+def test_random_samples_differ_and_follow_the_global_seed(batch):
     random, runs = DenoisingPrepareBatch(), []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)

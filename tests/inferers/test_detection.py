@@ -61,7 +61,7 @@ def test_the_lesion_is_ranked_highest(case, scheduler, score, extent):
 @pytest.mark.parametrize(
     "options", [{"shared_noise": False}, {"timestep": [300, 700]}, {"noise": "gaussian"}]
 )
-def test_other_draws_find_it_too(case, scheduler, options):
+def test_other_samples_find_it_too(case, scheduler, options):
     maps = infer(case, scheduler, ["anomaly_map"], **options)
     assert area_under_curve(case, maps["anomaly_map"]) > 0.98
 

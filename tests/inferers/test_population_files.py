@@ -128,7 +128,7 @@ def _scene() -> tuple[Tensor, Tensor, Tensor]:
     return torch.rand(SHAPE, generator=generator, dtype=torch.float64), draws, torch.ones(SHAPE, dtype=torch.bool)
 
 
-def test_covariance_is_that_of_the_draws_and_of_the_population(statistics: PopulationStatistics) -> None:
+def test_covariance_is_that_of_the_samples_and_of_the_population(statistics: PopulationStatistics) -> None:
     image, draws, mask = _scene()
     options = MapOptions(
         score="conditional", regularization=0.004, population=True, population_components=2, cloud_covariance=0.7

@@ -82,7 +82,7 @@ def test_the_noise_of_a_position_is_the_one_of_the_seed(make, volume, recorder, 
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_first_draws_of_ten_are_the_five(make, volume, recorder, network, shared):
+def test_the_first_samples_of_ten_are_the_five(make, volume, recorder, network, shared):
     image, mask = volume
     for given, tolerance in ((recorder(), 0), (network, 1e-5)):  # a network's convolutions depend on the batch's size
         few, many = (make(num_samples=k, shared_noise=shared)(image, given, mask) for k in (5, 10))
@@ -90,7 +90,7 @@ def test_the_first_draws_of_ten_are_the_five(make, volume, recorder, network, sh
     assert len({tuple(draw.flatten().tolist()) for draw in many}) == 10
 
 
-def test_draws_of_a_slice_do_not_depend_on_which_others_hold_brain(make, volume, recorder):
+def test_samples_of_a_slice_do_not_depend_on_which_others_hold_brain(make, volume, recorder):
     image, mask = volume
     only = torch.zeros_like(mask)
     only[3] = mask[3]
@@ -99,7 +99,7 @@ def test_draws_of_a_slice_do_not_depend_on_which_others_hold_brain(make, volume,
     assert torch.equal(make(**options)(image, recorder(), only)[:, 3], expected[:, 3])
 
 
-def test_timesteps_are_dealt_out_to_the_draws_in_turn(make, volume, recorder):
+def test_timesteps_are_dealt_out_to_the_samples_in_turn(make, volume, recorder):
     image, mask = volume
     network = recorder()
     make(timestep=[100, 500, 900])(image, network, mask)

@@ -27,7 +27,7 @@ from scripts.transforms import CarryInMetad, LoadScansd, SetModalityd, carried
         ({"image": torch.zeros(1)}, "t1"),
     ],
 )
-def test_modality_is_the_wish_else_what_the_name_tells_else_t1(data, modality):
+def test_modality_is_the_wish_else_what_the_name_says_else_t1(data, modality):
     assert SetModalityd(by_name=modality_of)(data)["modality"] == modality
 
 

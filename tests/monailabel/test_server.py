@@ -126,7 +126,7 @@ def test_threshold_and_number_of_samples_follow_the_request(server, template, tm
         ),
     ],
 )
-def test_a_reader_is_told_what_is_wrong_and_what_to_do(client, image, params, reasons):
+def test_a_reader_learns_what_is_wrong_and_what_to_do(client, image, params, reasons):
     with pytest.raises(MONAILabelClientException) as caught:
         client.infer(MODEL, image, dict(params))
     assert "Status: 422" in caught.value.msg

@@ -48,7 +48,7 @@ def test_a_given_checkpoint_serves_every_modality(tmp_path: Path) -> None:
     assert network.weight.item() == 3
 
 
-def test_missing_weights_are_told_with_what_there_is(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_with_what_there_is(tmp_path: Path) -> None:
     _save(tmp_path / "model.pt", 1.0)
     weights = ModalityWeights(torch.nn.Linear(1, 1), tmp_path)
     with pytest.raises(InputError, match=r"model_t2\.pt: there are no weights for t2 scans \(the folder holds model\.pt\)"):

@@ -40,7 +40,7 @@ def test_reference_is_root_of_contribution_and_nan_where_negative(cloud, dense_m
 
 
 @pytest.mark.parametrize("score", Score)
-def test_two_draws_are_enough(cloud, dense_mahalanobis, score):
+def test_two_samples_are_enough(cloud, dense_mahalanobis, score):
     image, draws, mask = cloud(2)
     name = "contribution" if score is Score.REFERENCE else score
     expected = dense_mahalanobis(image, draws, mask, score=name)
@@ -77,7 +77,7 @@ def test_image_equal_to_the_mean_scores_zero(cloud, score):
 
 @pytest.mark.parametrize("extent", Extent)
 @pytest.mark.parametrize("score", Score)
-def test_order_of_draws_does_not_matter(cloud, score, extent):
+def test_order_of_samples_does_not_matter(cloud, score, extent):
     image, draws, mask = cloud()
     result = mahalanobis_map(image, draws, mask, score=score, extent=extent)
     shuffled = mahalanobis_map(image, draws[[3, 0, 5, 1, 4, 2]], mask, score=score, extent=extent)
@@ -145,7 +145,7 @@ def test_tiny_regularization_keeps_float32_finite(cloud):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fewer_pixels_than_draws_keep_float32_finite(cloud, seed):
+def test_fewer_pixels_than_samples_keep_float32_finite(cloud, seed):
     image, draws, mask = cloud(12, (4, 3, 2), seed)  # X then has full column rank: 1 - q is all rounding
     for score in NAN_FREE:
         result = mahalanobis_map(image.float(), draws.float(), mask, score=score, regularization=1e-10)

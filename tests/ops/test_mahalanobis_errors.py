@@ -24,7 +24,7 @@ def test_bad_option(cloud, options, message):
         mahalanobis_map(*cloud(), **options)
 
 
-def test_one_draw(cloud):
+def test_one_sample(cloud):
     image, draws, mask = cloud()
     with pytest.raises(InputError, match=r"`reconstructions` must hold at least 2 samples \(K >= 2\), got K = 1"):
         mahalanobis_map(image, draws[:1], mask)

@@ -29,7 +29,7 @@ def test_slices_are_masked_apart_and_every_patch_is_masked_as_often_as_the_other
     torch.testing.assert_close(share, torch.full((3, 3), 6 / 9), atol=0.045, rtol=0)
 
 
-def test_the_draw_repeats_with_its_seed_whatever_the_global_one_and_for_fewer_slices():
+def test_the_sample_repeats_with_its_seed_whatever_the_global_one_and_for_fewer_slices():
     draws = []
     for seed in (0, 1):
         torch.manual_seed(seed)

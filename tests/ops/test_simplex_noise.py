@@ -81,14 +81,14 @@ def test_shape_and_dtype(kind):
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("kind", NoiseKind)
-def test_draws_do_not_depend_on_how_many_there_are(kind, shared):
+def test_samples_do_not_depend_on_how_many_there_are(kind, shared):
     few = make_noise(kind, 5, 2, (8, 9), 3141, shared=shared)
     many = make_noise(kind, 10, 6, (8, 9), 3141, shared=shared)
     assert torch.equal(many[:5, : few.shape[1]], few)
     assert len(torch.unique(many.flatten(2).flatten(0, 1), dim=0)) == many.shape[0] * many.shape[1]
 
 
-def test_simplex_draws_are_the_documented_fields():
+def test_simplex_samples_are_the_documented_fields():
     shared = make_noise("simplex", 2, 3, (8, 9), 5)
     per_slice = make_noise("simplex", 2, 3, (8, 9), 5, shared=False)
     torch.testing.assert_close(

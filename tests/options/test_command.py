@@ -103,7 +103,7 @@ def test_a_wrong_command_line_is_refused(words: list[str], message: str) -> None
         (["a", "--count", "0"], 2, "error: `count` must be"),
     ],
 )
-def test_the_exit_status_tells_wrong_use_from_failed_scans(
+def test_the_exit_status_distinguishes_wrong_use_from_failed_scans(
     words: list[str], status: int, last: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -135,7 +135,7 @@ def test_help_and_version_need_no_library_that_takes_long(root: Path, name: str)
         assert processor < 1.5, "seconds on an idle core; the clock would tell what else runs"
 
 
-def test_help_tells_every_option_and_that_this_is_no_medical_device(root: Path) -> None:
+def test_help_lists_every_option_and_that_this_is_no_medical_device(root: Path) -> None:
     command_line = [sys.executable, "-m", "scripts.cli.analyze", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     reported = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout

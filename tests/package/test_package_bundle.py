@@ -65,7 +65,7 @@ def test_no_data_cache_test_or_link_is_inside(package: Path) -> None:
             assert not any(part.startswith(".") for part in entry.filename.split("/"))
 
 
-def test_the_name_of_the_file_tells_the_version(package: Path, root: Path) -> None:
+def test_the_name_of_the_file_says_the_version(package: Path, root: Path) -> None:
     assert package.stem == f"{BUNDLE_NAME}_v{json.loads((root / 'metadata.json').read_text())['version']}"
 
 

@@ -176,6 +176,6 @@ def test_rigid_between_finds_a_turned_scan_of_another_contrast():
         ([[0, -1, 0], [1, 0, 0], [0, 0, 1]], "what the header calls the front is a side"),
     ],
 )
-def test_turns_are_told_in_words(turn, text):
+def test_turns_are_put_in_words(turn, text):
     assert describe_turn(np.asarray(turn, dtype=float)).startswith(f"{text} (left and right may be swapped too")
     assert describe_turn(np.eye(3)) == AS_THE_HEADER_SAYS

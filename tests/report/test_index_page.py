@@ -128,7 +128,7 @@ def test_regions_of_all_scans_are_one_table(tmp_path, scan_result):
     assert row["centroid_mni_x_mm"] == ""
 
 
-def test_the_rank_stands_with_its_scans_and_a_filter_can_be_told_what_to_hide(cohort):
+def test_the_rank_stands_with_its_scans_and_a_filter_can_be_set_to_hide_some(cohort):
     rows = body_rows(cohort[1])
     assert rows[0][5] == ("1", "rank 1 of 4")
     form = next(attributes for attributes, _ in cohort[1].named("form"))

@@ -107,7 +107,7 @@ def test_the_scripts_settings_are_strict_json(page):
     assert settings["worldToTemplate"] == np.eye(4).tolist()
 
 
-def test_the_page_tells_what_a_reader_needs(page, scan_result):
+def test_the_page_says_what_a_reader_needs(page, scan_result):
     text = re.sub(r"\s+", " ", words(page))
     assert text.count(NOTICE) == 2
     for fact in ("0.250", "2.5 ml", "1400 ml", "1, 2, 3", "0.310", "700 to 2200 ml", "at most 4 mm", "at least 0.8"):

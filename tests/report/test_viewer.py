@@ -120,7 +120,7 @@ def test_volumes_that_do_not_fit_are_refused(volumes, message):
         display_volumes(volumes, np.eye(4))
 
 
-def test_the_viewer_is_told_numbers_that_mean_the_same_as_the_files(scan_volumes):
+def test_the_viewer_is_given_numbers_that_mean_the_same_as_the_files(scan_volumes):
     volumes, affine = scan_volumes
     display = display_volumes(volumes, affine)
     viewer = make_viewer(display, threshold=0.2, world_to_template=np.eye(4))

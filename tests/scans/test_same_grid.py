@@ -63,7 +63,7 @@ def test_a_mask_that_lies_elsewhere_is_refused(tmp_path: Path, image) -> None:
         on_grid_of(image, mask, name="label")
 
 
-def test_a_mask_whose_header_tells_no_place_is_refused_unless_it_is_that_of_the_image(tmp_path: Path, image) -> None:
+def test_a_mask_whose_header_says_no_place_is_refused_unless_it_is_that_of_the_image(tmp_path: Path, image) -> None:
     plain = nib.Nifti1Image(MASK, None)
     plain.header.set_zooms((2, 2, 2))
     plain.set_sform(None, 0)

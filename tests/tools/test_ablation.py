@@ -128,7 +128,7 @@ def test_table_has_a_row_for_each_setting_and_its_parameters(written: Path, grid
     assert {"num_samples.png", "map.png", "timestep.png", "ssim_sigma.png", "regularization_by_score.png"} <= files
 
 
-def test_markdown_tells_the_base_the_command_and_what_failed(written: Path, paths: dict[str, str]) -> None:
+def test_markdown_says_the_base_the_command_and_what_failed(written: Path, paths: dict[str, str]) -> None:
     text = (written / "ablation.md").read_text()
     assert "Base: " in text
     assert "num_samples 4, timestep 450" in text

@@ -94,7 +94,7 @@ def test_figures_have_the_base_on_each_axis_and_a_line_for_each_other_setting(
     assert product.lines["score diagonal"][2] == (10.0, "score=diagonal, regularization=10, residual=l1")
 
 
-def test_values_read_as_people_write_them() -> None:
+def test_values_read_as_users_write_them() -> None:
     found = [value_text(v) for v in ([300, 500], 0.001, True, None, {"octaves": 3}, {}, str(Path.cwd() / "a" / "b"), "/x/y")]
     assert found == ["300+500", "0.001", "true", "none", "octaves 3", "default", "a/b", "y"]
 

@@ -38,7 +38,7 @@ def test_label_is_the_shape_but_for_its_corners() -> None:
     assert label.sum() > 0.7 * shape.sum(), "the blur takes edges and corners of a cube of 7 voxels"
 
 
-def test_the_same_generator_draws_the_same_lesion() -> None:
+def test_the_same_generator_makes_the_same_lesion() -> None:
     scene = _scene("t2")
     first, second, other = (add_lesion(*scene, modality="t2", rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)

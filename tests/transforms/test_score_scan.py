@@ -26,7 +26,7 @@ def test_score_stands_beside_the_maps_which_stay_as_they_are() -> None:
     assert "anomaly_score" not in data
 
 
-def test_without_a_mask_the_image_tells_where_the_brain_is() -> None:
+def test_without_a_mask_the_image_says_where_the_brain_is() -> None:
     data = _data()
     data["pred"][1, 1, 1, 1] = 2.0  # in the image, not in the mask
     transform = ScoreScand("pred", outputs=["reconstruction", "anomaly_map"])

@@ -88,7 +88,7 @@ def test_the_command_ends_with_the_count_and_status_one(
     assert len([line for line in done.stderr.splitlines() if "s2_t1: failed: " in line]) == 1
 
 
-def test_finished_scans_are_skipped_unless_told_otherwise(
+def test_finished_scans_are_skipped_unless_asked_otherwise(
     infer, scans: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     scan = str(scans / "s1_t1.nii.gz")
@@ -156,7 +156,7 @@ def test_results_that_were_removed_meanwhile_count_as_failed(infer, scans: Path,
     assert "its result was removed while the others were made" in (tmp_path / "out" / "summary.csv").read_text()
 
 
-def test_what_cannot_be_written_is_told_before_the_scan_is_read(
+def test_what_cannot_be_written_is_reported_before_the_scan_is_read(
     infer, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ScanReader, "get_data", lambda *_: pytest.fail("the scan was read"))

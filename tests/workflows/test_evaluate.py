@@ -76,7 +76,7 @@ def test_a_split_that_does_not_exist_is_an_error(root: Path, tree: Path, trained
         ({"output_dir": "{taken}"}, "taken: a file is where the folder for results should be"),
     ],
 )
-def test_what_cannot_be_used_is_told_before_any_scan_is_read(
+def test_what_cannot_be_used_is_reported_before_any_scan_is_read(
     root: Path, tree: Path, trained: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     options: dict, message: str,
 ) -> None:  # fmt: skip

@@ -144,7 +144,7 @@ class Unreadable:
         return int, ("no number",)
 
 
-def test_a_process_that_cannot_start_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_cannot_start_is_reported_once(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="ended before it began; what it said stands above"):
         list(run_in_processes(Unreadable(), [1, 2], num_workers=2))  # type: ignore[arg-type]
     assert "invalid literal for int() with base 10: 'no number'" in capfd.readouterr().err

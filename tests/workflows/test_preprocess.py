@@ -210,7 +210,7 @@ def test_the_table_keeps_the_cases_of_earlier_runs(root: Path, tmp_path: Path) -
     assert (folder / "participants.tsv").read_text() == "participant_id\tage\na\t30\nb\t30\n"
 
 
-def test_a_table_of_participants_that_cannot_be_read_is_told_and_costs_no_scan(
+def test_a_table_of_participants_that_cannot_be_read_is_reported_and_costs_no_scan(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_scan(tmp_path / "raw" / "a_T1w.nii.gz", 1)

@@ -27,7 +27,7 @@ _DPI = 100
 def draw_axes(folder: Path, axes: Sequence[Axis], table: Sequence[Mapping[str, Any]], *, base: str) -> list[Path]:
     """Draw every axis into a PNG and return the files.
 
-    The upper panel has the mean AUPRC over cases, the lower one its difference to the base, which tells more, as cases
+    The upper panel has the mean AUPRC over cases, the lower one its difference to the base, which says more, as cases
     differ more from each other than settings do. Bars are 95 % bootstrap intervals; a star marks the base.
 
     Args:

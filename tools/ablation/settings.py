@@ -79,7 +79,7 @@ class Setting:
     """One row of an ablation.
 
     Attributes:
-        name: what differs from the base, for people.
+        name: what differs from the base, in words.
         values: a value for each of `SETTING_KEYS`.
     """
 

@@ -6,9 +6,8 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -18,6 +17,9 @@ from scripts.errors import InputError, ScansFailedError, reason
 from scripts.options.command import run_command
 from scripts.options.fields import Paths, PathText
 from scripts.report.tables import format_number, markdown_table, write_json, write_text
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 __all__ = ["compare", "main", "measure_invariance"]
 
@@ -65,6 +67,7 @@ def measure_invariance(
 
 
 def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
+    import nibabel as nib
 
     from tools.quality.alterations import Copy, finer, intensity_copies, thicker
 
@@ -97,6 +100,8 @@ def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, 
 
 def _read(path: Path, out: Path, modality: str) -> dict[str, nib.Nifti1Image] | None:
     """Return the images of a result in memory, or None where there is none."""
+    import nibabel as nib
+
     from scripts.data import find_scans
     from scripts.results import result_path
 

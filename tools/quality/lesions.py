@@ -15,12 +15,12 @@ __all__ = [
     "KINDS",
     "Kind",
     "Lesion",
-    "draw_lesion",
     "misplaced",
     "noises",
     "on_grid",
     "paint",
     "recoloured",
+    "sample_lesion",
 ]
 
 # Brightness of fluid, grey and white matter, and the noise's deviation.
@@ -110,7 +110,7 @@ class Lesion:
     shift_mm: NDArray[np.floating]
 
 
-def draw_lesion(
+def sample_lesion(
     brain: NDArray[np.bool_],
     spacing_mm: float,
     *,
@@ -119,7 +119,7 @@ def draw_lesion(
     shape: NDArray[np.bool_] | None,
     rng: np.random.Generator,
 ) -> Lesion:
-    """Draw a lesion of a given volume: a smooth random blob, or a real lesion's shape grown or shrunk to it.
+    """Sample a lesion of a given volume: a smooth random blob, or a real lesion's shape grown or shrunk to it.
 
     Args:
         brain: [H, W, D] of even lengths.

@@ -24,7 +24,7 @@ from scripts.registration.template import load_template
 from scripts.report.tables import markdown_table, write_json, write_text
 from scripts.scans.volume import read_notes
 from scripts.transforms import NormalizeScansd
-from tools.quality.lesions import CONTRASTS, KINDS, Lesion, draw_lesion, misplaced, noises, on_grid, paint, recoloured
+from tools.quality.lesions import CONTRASTS, KINDS, Lesion, misplaced, noises, on_grid, paint, recoloured, sample_lesion
 
 __all__ = ["markdown_report", "prove_quality_control"]
 
@@ -138,13 +138,13 @@ class _LesionSource:
     shapes: NDArray[np.bool_]
     rng: np.random.Generator
 
-    def draw(self, k: int) -> tuple[Lesion, float, float]:
+    def sample(self, k: int) -> tuple[Lesion, float, float]:
         """Return the k-th lesion on the template grid, its ml and its push, mm: blobs and real shapes in turn."""
         volume = float(np.exp(self.rng.uniform(*np.log(_VOLUME_ML))))
         push = _PUSHES_MM[k % len(_PUSHES_MM)]
         shape = self.shapes[..., self.rng.integers(self.shapes.shape[-1])] if k % 2 else None
         brain = load_template().mask > 0.5
-        return draw_lesion(brain, 2.0, volume_ml=volume, push_mm=push, shape=shape, rng=self.rng), volume, push
+        return sample_lesion(brain, 2.0, volume_ml=volume, push_mm=push, shape=shape, rng=self.rng), volume, push
 
 
 def _find(folder: Path) -> Iterator[Found]:
@@ -156,7 +156,7 @@ def _find(folder: Path) -> Iterator[Found]:
 
 def _load(found: Found) -> Scan:
     group, modality, path, mask = found
-    file: Any = nib.load(path)  # nibabel tells type checkers less than every image has
+    file: Any = nib.load(path)  # its declared type lacks what every image has
     brain = np.asarray(nib.load(mask).dataobj) > 0  # type: ignore[attr-defined]
     image = np.asarray(file.dataobj, dtype=np.float32)
     return Scan(group, path.name.split(".")[0], modality, image * brain, brain, file.affine)
@@ -193,7 +193,7 @@ def _check(scan: Scan, what: str, *, healthy: bool, **facts: Any) -> Row:
 
 
 def _check_lesion(scan: Scan, lesions: _LesionSource, k: int) -> Row:
-    lesion, volume, push = lesions.draw(k)
+    lesion, volume, push = lesions.sample(k)
     kind = KINDS[scan.modality][k % len(KINDS[scan.modality])]
     to_voxel = np.linalg.inv(scan.affine[:3, :3])
     image = paint(scan.image, scan.brain, to_voxel, lesion, kind=kind, modality=scan.modality, rng=lesions.rng)
@@ -225,7 +225,7 @@ def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
     rows = [_row(head, "healthy, with skull", case, healthy=True)]
     to_template = np.asarray(read_notes(case)["alignment"]["world_to_template"])
     to_lesion = np.linalg.solve(load_template().affine, to_template @ head.affine)
-    lesion, volume, push = lesions.draw(k)
+    lesion, volume, push = lesions.sample(k)
     kind = KINDS[modality][k % len(KINDS[modality])]
     brain = case["brain_mask"][0].numpy() > 0
     to_voxel = np.linalg.inv((to_template @ head.affine)[:3, :3])

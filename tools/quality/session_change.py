@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -23,6 +22,8 @@ from scripts.options.fields import Paths, PathText
 from scripts.report.tables import format_number, markdown_table, write_json, write_text
 
 if TYPE_CHECKING:
+    import nibabel as nib
+
     from tools.quality.sessions import Lesion
 
 __all__ = ["judge", "main", "measure_session_change"]
@@ -105,31 +106,33 @@ class _Subject:
 
     def compared(self, path: str, *, lesions: bool) -> Iterator[Row]:
         """Yield a row for each pair of sessions."""
+        import nibabel as nib
+
         from tools.quality.sessions import motion_of, moved_again, place_lesion, with_lesion
 
         source: Any = nib.load(path)
         image = nib.Nifti1Image(np.asarray(source.dataobj, dtype=np.float32), source.affine)
         self._keep("first", image)
         self._keep("repeat", moved_again(image, seed=self.seed))
-        drawn = {"first": 0.0, "repeat": 0.0}
+        made_ml = {"first": 0.0, "repeat": 0.0}
         motion = {"first": np.eye(4), "repeat": motion_of(image, seed=self.seed)}
         lesion = None
         if lesions:
             brain = np.asarray(self._result("first", "brain_mask").dataobj) > 0
             lesion = place_lesion(brain, image.affine, largest_ml=self.volumes_ml[1], seed=self.seed)
             for number, (session, volume) in enumerate(zip(("small", "large"), self.volumes_ml, strict=True)):
-                made, drawn[session] = with_lesion(image, brain, lesion, volume_ml=volume)
+                made, made_ml[session] = with_lesion(image, brain, lesion, volume_ml=volume)
                 own_seed = 1000 + 10 * self.seed + number
                 motion[session] = motion_of(made, seed=own_seed)
                 self._keep(session, moved_again(made, seed=own_seed))
         for pair, before, after, expected in _PAIRS:
-            if before in drawn and after in drawn:
+            if before in made_ml and after in made_ml:
                 facts = self._compare(before, after)
                 place = None if lesion is None or expected is None else motion[after] @ [*lesion.centre_mm, 1.0]
                 found = judge(facts, None if place is None else place[:3], radius_mm=_reach(lesion, self.volumes_ml[1]))
-                row = {"scan": self.name, "pair": pair, "expected": expected, "drawn_before_ml": drawn[before]}
+                row = {"scan": self.name, "pair": pair, "expected": expected, "made_before_ml": made_ml[before]}
                 error = _error_mm(facts, motion[after] @ np.linalg.inv(motion[before]), image)
-                yield {**row, "drawn_after_ml": drawn[after], **found, "alignment_error_mm": error}
+                yield {**row, "made_after_ml": made_ml[after], **found, "alignment_error_mm": error}
 
     def _path(self, session: str) -> Path:
         return self.folder / "scans" / f"{self.name}_{session}_T1w.nii.gz"
@@ -141,6 +144,8 @@ class _Subject:
 
     def _keep(self, session: str, image: nib.Nifti1Image) -> None:
         """Write a session where it is not there yet, and analyse it."""
+        import nibabel as nib
+
         from scripts.files import replacing
 
         if not self._path(session).is_file():
@@ -149,12 +154,14 @@ class _Subject:
         analyze(str(self._path(session)), str(self.folder / "results"), num_samples=self.num_samples, **_OPTIONS)
 
     def _result(self, session: str, name: str) -> Any:
+        import nibabel as nib
 
         from scripts.results import result_path
 
         return nib.load(result_path(self.folder / "results", self._item(session), name))
 
     def _compare(self, before: str, after: str) -> dict[str, Any]:
+        import nibabel as nib
 
         from scripts.handlers.session_change import compare_sessions
         from scripts.results import result_path
@@ -219,7 +226,7 @@ def judge(facts: Mapping[str, Any], place_mm: NDArray[np.float64] | None, *, rad
 
 
 def _table(rows: list[Row]) -> str:
-    header = ["pair", "n", "found", "drawn, ml", "found, ml", "false changes", "pairs with any", "ml, median; highest"]
+    header = ["pair", "n", "found", "set in, ml", "found, ml", "false changes", "pairs with any", "ml, median; highest"]
     header.append("alignment off by, mm")
     lines = []
     for pair, _, _, expected in _PAIRS:
@@ -231,7 +238,7 @@ def _table(rows: list[Row]) -> str:
         lines.append(
             [
                 pair, len(own), "–" if expected is None else f"{hits} of {len(own)}",
-                _mean(own, "drawn_before_ml", "drawn_after_ml"), _mean(own, "before_ml", "after_ml"),
+                _mean(own, "made_before_ml", "made_after_ml"), _mean(own, "before_ml", "after_ml"),
                 sum(row["false_count"] for row in own), sum(row["false_count"] > 0 for row in own),
                 f"{format_number(statistics.median(false), digits=2)}; {format_number(max(false), digits=2)}",
                 format_number(max(row["alignment_error_mm"] for row in own), digits=2),

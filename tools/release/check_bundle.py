@@ -79,7 +79,7 @@ def check_paths(bundle: Path) -> None:
 
 
 def check_docs(bundle: Path) -> None:
-    """Check that the model card has the zoo's headings, and that the documents tell of TorchScript and TensorRT."""
+    """Check that the model card has the zoo's headings, and that the documents speak of TorchScript and TensorRT."""
     card = bundle / "docs" / "README.md"
     headings = re.findall(r"^#+ +(.+?) *$", card.read_text(encoding="utf-8"), flags=re.MULTILINE)
     missing = [name for name in HEADINGS if name not in headings]
@@ -175,7 +175,7 @@ def check_network(bundle: Path) -> None:
     """Check that the network takes and gives what `denoiser_data_format` says, with MONAI's own command.
 
     The network takes a noised slice, its diffusion step and the clean slice. MONAI's command makes the first only, and
-    reads `network_data_format`, which tells of the whole inference; so the other two, and the format, are given to it.
+    reads `network_data_format`, which describes the whole inference; so the other two, and the format, are given to it.
     """
     import torch
     from monai.bundle import verify_net_in_out

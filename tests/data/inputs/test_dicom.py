@@ -74,7 +74,7 @@ def test_a_flair_is_refused_by_its_inversion_time_unless_the_user_insists(study)
     assert find_scans(study, series=7, modality="t2")[0]["modality"] == "t2"
 
 
-def test_several_studies_are_told_apart_without_names(study):
+def test_several_studies_are_distinguished_without_names(study):
     write_series(study / "e", volume(), GRID, SeriesNumber=3, StudyInstanceUID="1.2.3.4", **T1_TIMES)
     names = [item["case"] for item in find_scans(study, modality="t1")]
     assert len(set(names)) == 2
@@ -91,7 +91,7 @@ def test_an_export_without_a_whole_brain_is_refused_with_its_list():
         find_scans(EXPORTS / "98892003")
 
 
-def test_an_enhanced_file_tells_its_contrast_by_its_functional_groups(tmp_path):
+def test_an_enhanced_file_says_its_contrast_by_its_functional_groups(tmp_path):
     path = write_enhanced(tmp_path / "e.dcm", volume(), GRID, list(range(12)))
     assert contrast_of(series_of(path)).modality == "t2"
     assert find_scans(tmp_path)[0]["modality"] == "t2"
@@ -112,7 +112,7 @@ def test_an_enhanced_file_tells_its_contrast_by_its_functional_groups(tmp_path):
         ({"EchoTime": 45.0, "RepetitionTime": 1500.0, "ScanningSequence": "SE"}, None, None),
     ],
 )
-def test_header_times_tell_the_contrast(tmp_path, header, modality, other):
+def test_header_times_say_the_contrast(tmp_path, header, modality, other):
     (path, *_) = write_series(tmp_path, np.zeros((2, 2, 2), np.int16), GRID, **header)
     hint = contrast_of(series_of(path))
     assert (hint.modality, hint.other) == (modality, other)
@@ -129,7 +129,7 @@ def test_a_volume_that_a_host_made_of_a_series_has_the_modality_of_its_header(tm
     assert known_modality(tmp_path / "absent.nii.gz") is None
 
 
-def test_a_header_of_another_contrast_is_refused_and_two_series_tell_nothing(tmp_path):
+def test_a_header_of_another_contrast_is_refused_and_two_series_say_nothing(tmp_path):
     write_series(tmp_path / "a", volume(), grid((1.0, 1.0, 3.0)), SeriesDescription="FLAIR", **T2_TIMES)
     with pytest.raises(InputError, match="the DICOM header says "):
         known_modality(tmp_path / "a.nii.gz")

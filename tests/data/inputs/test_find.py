@@ -98,7 +98,7 @@ def test_links_to_files_that_are_not_here_are_reported(make, caplog):
         (("T1.nii", "s2/T1.nii"), ["T1", "s2_T1"]),
     ],
 )
-def test_scans_of_the_same_name_are_told_apart_by_their_folders(make, names, cases):
+def test_scans_of_the_same_name_are_distinguished_by_their_folders(make, names, cases):
     items = find_scans(make(*names))
     assert sorted(item["case"] for item in items) == cases
     assert all(item["case"] == item["folder"] == item["stem"] for item in items)

@@ -35,7 +35,7 @@ NATIVE_NAMES = [*T1_NAMES, *T2_NAMES, "sub-01_ses-post_T1w.nii.gz", "t1_pre_cont
 @pytest.mark.parametrize(
     ("name", "modality"), [*((n, "t1") for n in T1_NAMES), *((n, "t2") for n in T2_NAMES), *((n, None) for n in UNKNOWN_NAMES)]
 )
-def test_a_name_tells_the_modality_or_nothing(name, modality):
+def test_a_name_says_the_modality_or_nothing(name, modality):
     assert modality_of(f"/data/study/{name}") == modality
 
 
@@ -56,7 +56,7 @@ def test_scans_after_a_contrast_agent_are_t1_and_known_as_such(name, word):
 
 
 @pytest.mark.parametrize("name", NATIVE_NAMES)
-def test_other_names_tell_of_no_contrast_agent(name):
+def test_other_names_say_no_contrast_agent(name):
     assert contrast_agent_of(f"/data/study/{name}") is None
 
 
@@ -68,7 +68,7 @@ def test_selecting_takes_scans_after_a_contrast_agent_only_where_there_are_no_ot
     assert list(select_modality(after_surgery, None, source=Path("/d"))) == after_surgery
 
 
-def test_a_scan_that_tells_nothing_needs_the_modality():
+def test_a_scan_that_says_nothing_needs_the_modality():
     with pytest.raises(InputError, match=r"scan\.nii: the name does not say .* Give --modality t1 or --modality t2"):
         choose_modality("/data/scan.nii", None)
     assert choose_modality("/data/scan.nii", Modality.T2) is Modality.T2
@@ -93,7 +93,7 @@ def test_selecting_keeps_what_fits_and_names_the_rest(caplog):
     assert "left out 3 scan(s) that are not t2 by name: a_t1.nii, a_flair.nii, b_mprage.nii" in caplog.text
 
 
-def test_selecting_gives_the_modality_to_names_that_tell_nothing():
+def test_selecting_gives_the_modality_to_names_that_say_nothing():
     paths = [Path("/d/a.nii"), Path("/d/b.nii"), Path("/d/c_t1.nii")]
     assert select_modality(paths, Modality.T2, source=Path("/d")) == dict.fromkeys(paths[:2], "t2")
     with pytest.raises(InputError, match=r"/d/a\.nii: the name does not say .* \(nor do 1 other names\)"):

@@ -104,7 +104,7 @@ def test_companions_of_derivatives_are_found_by_their_entities(tmp_path: Path) -
     ("case", "expected"),
     [("sub-01_ses-2_run-1", ("sub-01", "ses-2")), ("sub-01", ("sub-01", "")), ("IXI002-Guys", ("IXI002-Guys", ""))],
 )
-def test_the_name_tells_the_subject(case: str, expected: tuple[str, str]) -> None:
+def test_the_name_says_the_subject(case: str, expected: tuple[str, str]) -> None:
     assert subject_of(case) == expected
 
 
@@ -121,7 +121,7 @@ def test_participants_are_read_whatever_the_columns_are_called(tmp_path: Path) -
     assert find_participants(["a.nii.gz"]) is None
 
 
-def test_people_are_added_to_a_table_and_only_those_named_change(tmp_path: Path) -> None:
+def test_subjects_are_added_to_a_table_and_only_those_named_change(tmp_path: Path) -> None:
     path, more = tmp_path / "participants.tsv", tmp_path / "more.csv"
     first = "participant_id\tage\nsub-01\t30\nsub-02\t40\n"
     more.write_text(first.replace("\t", ","))

@@ -131,7 +131,7 @@ def test_truncated_files_are_named():
         stored_values(read_dataset(path, voxels=True), path)
 
 
-def test_the_series_of_real_exports_are_told_apart():
+def test_the_series_of_real_exports_are_distinguished():
     folder = Path(pydicom.data.__file__).parent / "test_files" / "dicomdirtests" / "98892003"
     found = find_series(folder)
     counts = {name: sum(one.num_images for one in found if one.files[0].parent.name == name) for name in ("MR1", "MR2")}
