@@ -264,7 +264,7 @@ def test_the_map_is_no_slower_over_a_copy_than_when_it_was_last_measured(root: P
     # the smallest of five, in CPU time, against a median: other work on the machine cannot double it
     slower = {name: (ratio, stored[name]) for name, ratio in lowest.items() if ratio > 2 * stored[name]}
     assert not slower
-    assert len(lowest) == len(stored)
+    assert set(lowest) <= set(stored)  # what is gone may stand there still
 
 
 def test_processes_are_compared_on_the_same_scans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -71,10 +71,8 @@ FOLDERS: Mapping[str, frozenset[str]] = {
 CARD = "docs/README.md"  # where the Model Zoo has it; the Hugging Face Hub reads it at the top of the folder
 LINK = re.compile(rb"\]\((?![a-z]+:|#)")  # to a file beside the card
 CACHES = frozenset({"__pycache__"})
-# phantoms for tests, and where NiiVue was taken from: nothing that a config, a host or a document of the bundle reaches
-LEFT_OUT = frozenset(
-    {"scripts/cli/make_phantom.py", "scripts/data/phantom.py", "scripts/report/assets/niivue/README.md"}
-)
+# nothing that a config, a host, a document or the Model Zoo's test reaches
+LEFT_OUT = frozenset({"scripts/cli/make_phantom.py", "scripts/report/assets/niivue/README.md"})
 CACHE_SUFFIXES = frozenset({".pyc", ".pyo"})
 # a project may lie right under one of these, which say nothing about a machine
 COMMON_FOLDERS = frozenset(map(Path, ["/", "/home", "/Users", "/opt", "/srv", "/mnt", "/tmp", "/usr", "/var", "/data"]))
