@@ -86,7 +86,8 @@ def load_calibration_cases(
         what = f"healthy scans of the same subject are in validation and test: {', '.join(shared[:3])}"
         raise InputError(what, path=dataset_dir, fix="Take them out of one of the splits.")
     for item in items:
-        del item["attributes"]  # they differ from set to set, and a batch needs the same keys
+        age = item["attributes"].get("age", "")
+        item["attributes"] = {"age": age}  # the others differ from set to set, and a batch needs the same keys
     return items
 
 

@@ -22,6 +22,7 @@ def test_each_scan_knows_its_part(tree: Path) -> None:
     parts = Counter((item["role"], item["dataset"]) for item in items)
     assert set(parts) == {("healthy", "IXI"), ("lesion", "Brats21"), ("held out", "IXI")}
     assert all("label" in item for item in items if item["role"] == "lesion")
+    assert all(20 <= float(item["attributes"]["age"]) < 80 for item in items if item["dataset"] == "IXI")
     subjects = {role: {i["subject"] for i in items if i["role"] == role} for role in ("healthy", "held out")}
     assert not subjects["healthy"] & subjects["held out"]
 

@@ -20,6 +20,7 @@ def test_inference_uses_what_calibration_wrote(root: Path, tree: Path, models: P
     entry = json.loads((models / "thresholds.json").read_text())["t1"]["default"]
     assert len(entry["healthy_scores"]) == 2
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"calibration.csv", "calibration.html", "calibration.md"}
+    assert "Healthy scans by age" in (tmp_path / "out" / "calibration.md").read_text(), "ages come all the way"
 
     scan = next((tree / "Test" / "Brats21" / "t1").glob("*.nii.gz"))
     changed = {**options, "model_dir": str(models), "input": str(scan), "report": False, "picture": False}
