@@ -115,9 +115,11 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]], *, samples: int) -> Non
     for extent in dict.fromkeys(row["extent"] for row in rows):
         own = [row for row in rows if row["extent"] == extent and row["num_samples"] == samples]
         voxels = [row["voxels"] for row in own]
-        axes[0].loglog(voxels, [median(row["seconds"]) for row in own], marker="o", label=extent)
-        axes[1].loglog(voxels, [row["peak_mib"] / 1024 for row in own], marker="o", label=extent)
-        axes[1].loglog(voxels, [row["dense_matrix_gib"] for row in own], linestyle=":", label=f"{extent}, dense matrix")
+        (line,) = axes[0].loglog(voxels, [median(row["seconds"]) for row in own], marker="o", label=extent)
+        look: dict[str, Any] = {"color": line.get_color()}
+        axes[1].loglog(voxels, [row["peak_mib"] / 1024 for row in own], marker="o", label=extent, **look)
+        dense = [row["dense_matrix_gib"] for row in own]
+        axes[1].loglog(voxels, dense, linestyle=":", label=f"{extent}, one dense matrix", **look)
     for axis, label in zip(axes, ("s", "GiB"), strict=True):
         axis.set(xlabel=f"brain voxels P, K = {samples}", ylabel=label)
         axis.legend(fontsize="x-small")
