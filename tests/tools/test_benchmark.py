@@ -253,7 +253,7 @@ def test_the_table_in_the_documents_has_the_columns_that_are_added_to_it(root: P
     new, stored = (path.read_text().splitlines()[0] for path in (tmp_path / "new.csv", root / "docs" / "benchmarks.csv"))
     assert new == stored
     names = {f"map {score} {extent}, CPU time over a copy's" for score in Score for extent in Extent}
-    assert set(latest_ratios(root / "docs" / "benchmarks.csv")) == names
+    assert set(latest_ratios(root / "docs" / "benchmarks.csv")) >= names  # what is gone may stand there still
 
 
 @pytest.mark.slow

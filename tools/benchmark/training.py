@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from scripts.options.command import run_command
-from scripts.options.fields import PathText
+from scripts.options.fields import PathText, Text, list_of
 
 if TYPE_CHECKING:
     from tools.benchmark.measure import Measure
@@ -42,7 +42,7 @@ def training_speed(
     *,
     output_dir: PathText = "runs/training_speed",
     dataset_dir: PathText | None = None,
-    variants: list[str] | None = None,
+    variants: list_of(Text) | None = None,  # type: ignore[valid-type]
     steps: Annotated[int, Field(ge=2, le=100_000)] = 60,
     rounds: Annotated[int, Field(ge=1, le=100)] = 2,
     table: PathText | None = None,
