@@ -276,14 +276,16 @@ def _setup(fixed: Volume, scan: Scan, start: NDArray, *, model: Model, level: Le
     transform = _transform(model, centre)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
+    share = level.share
     if scan.cuts:
         # What is compared must not grow with the scan, or stretching it would pay.
         known = place(scan, start, fixed.affine, fixed.image.shape, inset_mm=INSET_MM).seen
         method.SetMetricFixedMask(to_sitk(known.astype(np.uint8), fixed.affine))
         method.SetMetricMovingMask(to_sitk(moving.seen.astype(np.uint8), wide))
-    if level.share < 1:
+        share /= max(float(known.mean()), level.share)  # as many voxels are looked at as of a whole brain
+    if share < 1:
         method.SetMetricSamplingStrategy(method.REGULAR)
-        shares = [min(1.0, level.share * factor**3) for factor in level.shrink]
+        shares = [min(1.0, share * factor**3) for factor in level.shrink]
         method.SetMetricSamplingPercentagePerLevel(shares, seed % 2**31 + 1)  # for ITK 0 means the clock
     method.SetInterpolator(sitk.sitkLinear)
     method.SetInitialTransform(transform, inPlace=True)
