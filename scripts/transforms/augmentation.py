@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
@@ -188,8 +189,9 @@ class _RandSlices(RandomizableTransform, MapTransform):
         self.randomize(None)
         return self._altered(result) if self._do_transform else result
 
+    @abstractmethod
     def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        raise NotImplementedError
+        """Return the case with its slices altered."""
 
 
 class RandAnomalyd(_RandSlices):
@@ -220,18 +222,20 @@ class RandAnomalyd(_RandSlices):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return `data` with the unaltered slice and the anomalies' weight, and anomalies with probability `prob`."""
         result = dict(data)
-        self.randomize(None)
         for key in self.key_iterator(result):
-            healthy = torch.as_tensor(result[key])
-            result["healthy"] = healthy
-            brain = (healthy[0] > 0).numpy()
+            result["healthy"] = torch.as_tensor(result[key])
+            result["anomaly"] = torch.zeros(result["healthy"].shape)
+        return super().__call__(result)
+
+    def _altered(self, result: dict[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        for key in self.key_iterator(result):
+            altered = torch.as_tensor(result[key])[0].numpy()
+            brain = altered > 0
             anomaly = np.zeros(brain.shape, dtype=np.float32)
-            if self._do_transform and brain.any():
-                altered = healthy[0].numpy()
-                for _ in range(self.R.randint(1, self.max_anomalies + 1)):
-                    altered, weight = draw_anomaly(altered, brain, self.R)
-                    anomaly = np.maximum(anomaly, weight.astype(np.float32))
-                result[key] = torch.from_numpy(np.ascontiguousarray(altered))[None]
+            for _ in range(self.R.randint(1, self.max_anomalies + 1) if brain.any() else 0):
+                altered, weight = draw_anomaly(altered, brain, self.R)
+                anomaly = np.maximum(anomaly, weight.astype(np.float32))
+            result[key] = torch.from_numpy(np.ascontiguousarray(altered))[None]
             result["anomaly"] = torch.from_numpy(anomaly)[None]
         return result
 
