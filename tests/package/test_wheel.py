@@ -37,8 +37,7 @@ def test_every_file_of_the_bundle_is_in_the_wheel(wheel: Path, root: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("configs", "models", "scripts"):
         for path in (root / "bundle" / folder).rglob("*"):
-            inner = path.relative_to(root / "bundle").parts
-            if path.is_file() and "__pycache__" not in inner and not any(part.startswith(".") for part in inner):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
                 assert f"brain_anomaly/{path.relative_to(root / 'bundle').as_posix()}" in names
 
 

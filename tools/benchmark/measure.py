@@ -123,6 +123,7 @@ def append_measures(path: str | Path, measures: Sequence[Measure], machine: Mapp
 
 
 def latest_ratios(path: str | Path) -> dict[str, float]:
-    """Return the last value of each measure that is a ratio within one run."""
-    table = pd.read_csv(path)
-    return dict(table[table["unit"] == RATIO].groupby("measure")["value"].last())
+    """Return the last value of each measure that is a ratio within one run, of the version that was measured last."""
+    table = pd.read_csv(path, dtype={"version": str})
+    latest = table[(table["unit"] == RATIO) & (table["version"] == table["version"].iloc[-1])]
+    return dict(latest.groupby("measure")["value"].last())
