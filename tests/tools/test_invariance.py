@@ -8,7 +8,9 @@ import pytest
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from tools.quality.alterations import INTENSITIES, finer, intensity_copies, thicker
+from tools.quality.heads import find_brain, sample_on_template, set_into_scan
 from tools.quality.invariance import compare
+from tools.quality.lesions import Kind
 
 SHAPE = (64, 64, 56)
 AFFINE = phantom_affine(SHAPE, 3.0)
@@ -58,3 +60,15 @@ def test_results_are_compared_on_the_grid_of_the_first() -> None:
     half = {**plain, "lesion_mask": nib.Nifti1Image(np.roll(mask, 5, axis=0), AFFINE)}
     assert compare(plain, half)["dice"] == pytest.approx(0.5)
     assert compare(plain, None)["dice"] is None
+
+
+def test_a_lesion_is_set_into_the_brain_of_a_scan() -> None:
+    rng = np.random.default_rng(5)
+    case = find_brain(VOXELS, AFFINE, "t1")
+    lesion = sample_on_template(60, rng)
+    painted = set_into_scan(VOXELS, AFFINE, case, lesion, kind=Kind.DARK, modality="t1", rng=rng)
+    changed = np.abs(painted - VOXELS) > 0.1 * VOXELS.max()
+    brain = case["brain_mask"][0].numpy() > 0
+    assert changed[brain].sum() == changed.sum()
+    assert 30 < changed.sum() * 0.027 < 75  # ml; where the tissue is as dark, nothing changes
+    assert painted[changed].mean() < VOXELS[changed].mean()

@@ -37,6 +37,8 @@ def measure_invariance(
     num_samples: Annotated[int, Field(ge=1, le=1000)] = 2,
     intensities: bool = True,
     voxels: bool = True,
+    lesion_ml: Annotated[float, Field(gt=0, le=300)] | None = None,
+    seed: Annotated[int, Field(ge=0)] = 3141,
 ) -> None:
     """Analyse scans and altered copies of them, compare the results, and write invariance.json and invariance.md.
 
@@ -51,6 +53,9 @@ def measure_invariance(
         num_samples: reconstructions of each slice.
         intensities: whether to measure other intensities.
         voxels: whether to measure other voxels.
+        lesion_ml: volume of a lesion that is set into the brain first (dark in T1, bright in T2), as healthy scans have
+            little that is marked; none if not given.
+        seed: of the lesion's place and shape, which differ by scan.
 
     Raises:
         InputError: if there are no scans, or an unmodified one has no result.
@@ -60,18 +65,36 @@ def measure_invariance(
 
     check_writable(output_dir)
     rows: list[Row] = []
-    for item in find_scans(scans):
-        rows += _of_scan(Path(item["image"]), item["modality"], num_samples, intensities=intensities, voxels=voxels)
+    for number, item in enumerate(find_scans(scans)):
+        path, modality = Path(item["image"]), item["modality"]
+        image = _with_lesion(path, modality, lesion_ml, np.random.default_rng([seed, number]))
+        rows += _of_scan(path, image, modality, num_samples, intensities=intensities, voxels=voxels)
         write_json(Path(output_dir) / "invariance.json", {"num_samples": num_samples, "rows": rows})
         write_text(Path(output_dir) / "invariance.md", _table(rows))
 
 
-def _of_scan(path: Path, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
+def _with_lesion(path: Path, modality: str, volume_ml: float | None, rng: np.random.Generator) -> Any:
+    """Return a scan, with a lesion in its brain where a volume is given."""
+    import nibabel as nib
+
+    image: Any = nib.load(path)
+    if volume_ml is None:
+        return image
+    from tools.quality.heads import find_brain, sample_on_template, set_into_scan
+    from tools.quality.lesions import Kind
+
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
+    case, lesion = find_brain(voxels, image.affine, modality), sample_on_template(volume_ml, rng)
+    kind = Kind.DARK if modality == "t1" else Kind.BRIGHT
+    painted = set_into_scan(voxels, image.affine, case, lesion, kind=kind, modality=modality, rng=rng)
+    return nib.Nifti1Image(painted, image.affine)
+
+
+def _of_scan(path: Path, image: Any, modality: str, num_samples: int, *, intensities: bool, voxels: bool) -> list[Row]:
     import nibabel as nib
 
     from tools.quality.alterations import Copy, finer, intensity_copies, thicker
 
-    image: Any = nib.load(path)
     plain = Copy(_PLAIN, nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine))
     with tempfile.TemporaryDirectory() as folder:
         copies = [plain, *(intensity_copies(image) if intensities else ())]

@@ -13,18 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from scripts.brain_extraction import BrainExtractiond
 from scripts.errors import InputError
 from scripts.quality import QualityControld
-from scripts.registration import AlignToTemplated
-from scripts.registration.template import load_template
 from scripts.report.tables import markdown_table, write_json, write_text
 from scripts.scans.volume import read_notes
-from scripts.transforms import NormalizeScansd
-from tools.quality.lesions import CONTRASTS, KINDS, Lesion, misplaced, noises, on_grid, paint, recoloured, sample_lesion
+from tools.quality.heads import find_brain, sample_on_template, set_into_scan
+from tools.quality.lesions import CONTRASTS, KINDS, Lesion, misplaced, noises, paint, recoloured
 
 __all__ = ["markdown_report", "prove_quality_control"]
 
@@ -143,8 +139,7 @@ class _LesionSource:
         volume = float(np.exp(self.rng.uniform(*np.log(_VOLUME_ML))))
         push = _PUSHES_MM[k % len(_PUSHES_MM)]
         shape = self.shapes[..., self.rng.integers(self.shapes.shape[-1])] if k % 2 else None
-        brain = load_template().mask > 0.5
-        return sample_lesion(brain, 2.0, volume_ml=volume, push_mm=push, shape=shape, rng=self.rng), volume, push
+        return sample_on_template(volume, self.rng, push_mm=push, shape=shape), volume, push
 
 
 def _find(folder: Path) -> Iterator[Found]:
@@ -216,25 +211,20 @@ def _check_wrong(scan: Scan) -> Iterator[Row]:
 
 def _check_head(path: Path, lesions: _LesionSource, k: int) -> list[Row]:
     """Check a head, and the same with a lesion where the first run found the brain to be."""
-    steps = Compose([NormalizeScansd("image"), BrainExtractiond("image"), AlignToTemplated(["image", "brain_mask"])])
     file: Any = nib.load(path)
     modality = "t2" if "t2" in path.name.lower() else "t1"
     image = np.asarray(file.dataobj, dtype=np.float32)
     head = Scan("heads", path.name.split(".")[0], modality, image, np.zeros(image.shape, bool), file.affine)
-    case = steps(_case(head))
+    case = find_brain(image, file.affine, modality)
     rows = [_row(head, "healthy, with skull", case, healthy=True)]
-    to_template = np.asarray(read_notes(case)["alignment"]["world_to_template"])
-    to_lesion = np.linalg.solve(load_template().affine, to_template @ head.affine)
     lesion, volume, push = lesions.sample(k)
     kind = KINDS[modality][k % len(KINDS[modality])]
-    brain = case["brain_mask"][0].numpy() > 0
-    to_voxel = np.linalg.inv((to_template @ head.affine)[:3, :3])
-    placed = on_grid(lesion, to_lesion, image.shape)
-    painted = paint(image, brain, to_voxel, placed, kind=kind, modality=modality, rng=lesions.rng)
+    painted = set_into_scan(image, file.affine, case, lesion, kind=kind, modality=modality, rng=lesions.rng)
     ill = replace(head, image=painted)
     facts = {"volume_ml": round(volume), "push_mm": push}
     try:
-        rows.append(_row(ill, f"{kind}, with skull", steps(_case(ill)), healthy=True, **facts))
+        case = find_brain(painted, file.affine, modality)
+        rows.append(_row(ill, f"{kind}, with skull", case, healthy=True, **facts))
     except InputError as error:
         reported = {"refused": True, "reasons": [str(error)], "warnings": [], "numbers": {}}
         rows.append({**rows[0], "what": f"{kind}, with skull", **facts, **reported})
