@@ -65,7 +65,7 @@ def test_two_scans_of_one_name_get_folders_of_their_own(infer, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("change", "reported"),
-    [({"seed": 7}, "seed"), ({"grid_spacing": 2.1}, "grid_spacing"), ({"min_volume_ml": 0.1}, "min_volume_ml"), ({"threshold": 0.5}, "threshold")],
+    [({"seed": 7}, "seed"), ({"grid_spacing": 2.1}, "grid_spacing"), ({"min_volume_ml": 0.2}, "min_volume_ml"), ({"threshold": 0.5}, "threshold")],
 )
 def test_other_settings_do_a_scan_again(infer, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: dict, reported: str) -> None:
     scan = _scan(tmp_path / "s_t1.nii.gz", 1)
