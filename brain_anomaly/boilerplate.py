@@ -20,6 +20,10 @@ def boilerplate(rows: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         rows: `result.json` of each scan, refused ones too.
+
+    Examples:
+        >>> print(boilerplate([{"modality": "t1", "status": "refused"}] * 2).splitlines()[4])
+        2 T1-weighted scans were refused.
     """
     ways: Counter[str] = Counter()
     for row in rows:

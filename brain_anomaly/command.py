@@ -40,6 +40,10 @@ def scans_and_output(words: Sequence[str]) -> tuple[list[str], str | None, list[
 
     Returns:
         The scans, the folder (None where it is not named), and the rest, from the first option on.
+
+    Examples:
+        >>> scans_and_output(["a.nii", "b.nii", "out", "--seed", "1"])
+        (['a.nii', 'b.nii'], 'out', ['--seed', '1'])
     """
     end = next((index for index, word in enumerate(words) if word.startswith("-")), len(words))
     places, options = list(words[:end]), list(words[end:])

@@ -56,6 +56,11 @@ def field_choices(name: str, field: FieldInfo) -> list[str]:
     Args:
         name: of the option.
         field: its declaration.
+
+    Examples:
+        >>> from scripts.options.workflows import InferenceOptions
+        >>> field_choices("modality", InferenceOptions.model_fields["modality"])
+        ['t1', 't2']
     """
     return list(dict.fromkeys(_choices(field_schema(name, field))))
 

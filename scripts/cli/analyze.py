@@ -26,6 +26,11 @@ def analyze(input: Paths, output_dir: PathText = "out", **options: Any) -> None:
     Raises:
         InputError: if an option does not exist or cannot be used, before anything runs; ScansFailedError at the end, if
             scans have no result.
+
+    Examples:
+        >>> analyze("scan.nii.gz", num_samples=1)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        scripts.errors.InputError: `num_samples` must be a whole number from 2 to 10000, got 1. For...
     """
     given = InferenceOptions.check({"input": input, "output_dir": output_dir, **options})
     import monai.bundle

@@ -51,6 +51,13 @@ def draw_lesion(
 
     Raises:
         InputError: if the lesion misses the brain.
+
+    Examples:
+        >>> import numpy as np
+        >>> image, brain = np.linspace(50.0, 100.0, 4096).reshape(16, 16, 16), np.ones((16, 16, 16), dtype=bool)
+        >>> darker, lesion = draw_lesion(image, brain, np.diag([2, 2, 2, 1.0]), center_mm=(16, 16, 16), radius_mm=6)
+        >>> bool((darker < image)[lesion].all()), bool(lesion[8, 8, 8])
+        (True, True)
     """
     import numpy as np
     from scipy import ndimage

@@ -47,8 +47,15 @@ def make_phantom(
         overwrite: write into a folder that is not empty; other files in it are left alone.
 
     Raises:
-        InputError: if the folder is not empty or a data set is unknown.
-        InputError: if a number is out of its range.
+        InputError: if the folder is not empty, a data set is unknown or a number is out of its range.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     make_phantom(folder, datasets="IXI", shape=(8, 8, 8), num_folds=1)
+        ...     print(*sorted(path.name for path in Path(folder, "splits").iterdir()))
+        IXI_test.csv IXI_train_fold0.csv IXI_val_fold0.csv avail_t2.csv
     """
     from scripts.data.phantom import PUBLISHED, write_phantom_tree
 

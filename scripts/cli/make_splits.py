@@ -71,6 +71,15 @@ def make_splits(
 
     Raises:
         InputError: if the folder holds no scans, there are too few subjects, or a file is there already.
+
+    Examples:
+        >>> import tempfile
+        >>> from scripts.cli.make_phantom import make_phantom
+        >>> with tempfile.TemporaryDirectory() as data:
+        ...     make_phantom(data, datasets="IXI", shape=(8, 8, 8))
+        ...     made = make_splits(f"{data}/Train/ixi", name="mine", record=f"{data}/mine.yaml", num_folds=2)
+        ...     print(made.name, made.role.value, Path(data, "splits", "mine_val_fold1.csv").is_file())
+        mine healthy True
     """
     from scripts.data.records import load_record
     from scripts.data.split_plan import (

@@ -1,7 +1,6 @@
 """Data set records, split CSVs as MONAI datalists without leaks, seeded phantoms."""
 
-from scripts.data.cache import VolumeCache
-from scripts.data.datalists import load_datalist, load_datalists, load_splits
+from scripts.data.datalists import VolumeCache, load_datalist, load_datalists, load_splits
 from scripts.data.experiment_sets import CalibrationRole, load_calibration_cases
 from scripts.data.folders import data_dir, log_dir
 from scripts.data.inputs.find import find_scans

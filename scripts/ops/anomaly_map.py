@@ -8,9 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from scripts.errors import InputError, check_choice, check_whole
+from scripts.errors import (
+    InputError,
+    check_choice,
+    check_finite,
+    check_non_negative,
+    check_odd,
+    check_positive,
+    check_scales,
+    check_volumes,
+    check_whole,
+)
 from scripts.ops import filters
-from scripts.ops.checks import check_finite, check_non_negative, check_odd, check_positive, check_scales, check_volumes
 from scripts.options.choices import Residual
 from skimage.metrics import structural_similarity
 from torch import Tensor

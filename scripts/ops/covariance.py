@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scripts.errors import InputError
-from scripts.ops.checks import check_positive
+from scripts.errors import InputError, check_positive
 from scripts.options.choices import Extent
 from torch import Tensor
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from scripts.errors import InputError, check_choice
-from scripts.ops.checks import check_finite, check_non_negative, check_positive, check_volumes
+from scripts.errors import InputError, check_choice, check_finite, check_non_negative, check_positive, check_volumes
 from scripts.ops.covariance import CloudCovariance, Extent, factorise_covariance, pool_slices
 from scripts.ops.population import PopulationStatistics
 from scripts.options.choices import Score

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from scripts.errors import InputError
-from scripts.ops.checks import check_non_negative, check_volumes
+from scripts.errors import InputError, check_non_negative, check_volumes
 from torch import Tensor
 
 __all__ = ["PopulationFit", "PopulationStatistics", "check_components", "fill_from_nearest", "fit_to_brain"]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scripts.errors import InputError, check_choice
-from scripts.ops.checks import check_positive
+from scripts.errors import InputError, check_choice, check_positive
 from scripts.options.choices import NoiseKind
 from torch import Tensor
 

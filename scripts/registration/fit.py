@@ -26,7 +26,7 @@ from scripts.registration.register import (
     register,
 )
 from scripts.registration.template import TEMPLATE_SPACING_MM, Volume, load_template, mask_dice, masked_correlation
-from scripts.scans.grid import grid_affine
+from scripts.scans.volume import grid_affine
 
 __all__ = [
     "AS_THE_HEADER_SAYS",

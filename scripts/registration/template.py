@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import affine_transform, distance_transform_edt, label
 from scipy.spatial import cKDTree
 from scripts.errors import InputError
-from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine
+from scripts.scans.volume import TEMPLATE_CENTER_MM, grid_affine
 
 __all__ = [
     "OUTSIDE",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.scans.grid import grid_affine, output_grid
 from scripts.scans.reader import ScanReader
-from scripts.scans.volume import AtomicNibabelWriter
+from scripts.scans.volume import AtomicNibabelWriter, grid_affine, output_grid
 
 __all__ = ["AtomicNibabelWriter", "ScanReader", "grid_affine", "output_grid"]

@@ -13,9 +13,8 @@ from monai.transforms import LoadImaged, MapTransform, Transform
 from monai.utils import ensure_tuple
 from scripts.errors import InputError, check_choice
 from scripts.options.choices import Modality
-from scripts.scans.grid import on_grid_of
 from scripts.scans.reader import ScanReader
-from scripts.scans.volume import source_path
+from scripts.scans.volume import on_grid_of, source_path
 
 __all__ = ["CheckImaged", "LoadScansd", "SetModalityd"]
 

@@ -13,9 +13,8 @@ from monai.utils import ensure_tuple
 from scripts.errors import InputError
 from scripts.ops import scan_score
 from scripts.results import check_min_volume, without_small_regions
-from scripts.scans.grid import on_grid_of
 from scripts.scans.reader import ScanReader
-from scripts.scans.volume import as_volume, grid_of, source_path
+from scripts.scans.volume import as_volume, grid_of, on_grid_of, source_path
 
 __all__ = ["CarryInMetad", "ReloadOriginald", "ScoreScand", "SplitOutputsd", "carried"]
 

@@ -15,8 +15,7 @@ from monai.transforms import InvertibleTransform, MapTransform, Randomizable, Sp
 from monai.utils import ensure_tuple, ensure_tuple_rep
 from numpy.typing import NDArray
 from scripts.errors import InputError, check_choice, check_whole
-from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine, share_inside
-from scripts.scans.volume import as_float32, source_path
+from scripts.scans.volume import TEMPLATE_CENTER_MM, as_float32, grid_affine, share_inside, source_path
 from torch.nn import functional
 
 __all__ = ["AverageVoxelsd", "AxialSlicesd", "GridCenter", "RandAxialSliced", "ToWorkingGridd", "brain_slices"]

@@ -15,9 +15,9 @@ from scripts.data import Role, add_participants
 from scripts.data.folders import check_writable
 from scripts.errors import InputError, check_choice
 from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
-from scripts.workflows.finished import input_checksums
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 from scripts.workflows.processes import LOST, run_in_processes
+from scripts.workflows.scan_steps import input_checksums
 from tqdm import tqdm
 
 __all__ = ["Preprocess"]

@@ -20,7 +20,7 @@ from scripts.report.panel import draw_quality_picture
 from scripts.report.tables import write_json
 from scripts.scans import AtomicNibabelWriter
 from scripts.scans.volume import as_volume, grid_of, original_scan, read_notes
-from scripts.workflows.finished import input_checksums
+from scripts.workflows.scan_steps import input_checksums
 
 __all__ = ["CaseFiles", "CaseSteps", "draw_case_picture", "scaled", "write_volume"]
 

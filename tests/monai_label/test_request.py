@@ -10,7 +10,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.errors import InputError
-from scripts.monai_label.request import PARTNER, check_request
+from scripts.monai_label import PARTNER, check_request
 
 CONFIG = Path(__file__).parents[2] / "bundle" / "configs" / "inference.yaml"
 CLOSED = ("modality", "num_samples", "threshold", "force", "returns", "device")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.monai_label.task import FinishedScans, adopt_bundle_tasks, checksum, host_task, new_entries
+from scripts.monai_label import FinishedScans, adopt_bundle_tasks, checksum, host_task, new_entries
 
 
 class SplitOutputsd:

@@ -7,7 +7,7 @@ import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
 from scripts.registration.template import load_template, mask_dice, masked_correlation
-from scripts.scans.grid import TEMPLATE_CENTER_MM, grid_affine
+from scripts.scans.volume import TEMPLATE_CENTER_MM, grid_affine
 
 
 def test_template_lies_on_the_working_grid_and_is_loaded_once():

@@ -12,7 +12,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from scripts.errors import InputError
 from scripts.scans import ScanReader
-from scripts.scans.grid import is_same_grid, on_grid_of
+from scripts.scans.volume import is_same_grid, on_grid_of
 from scripts.transforms import CheckImaged
 
 SHAPE = (24, 24, 24)

@@ -12,7 +12,7 @@ from monai.transforms import Compose, Invertd, Orientationd
 
 from scripts.data.phantom import phantom_affine
 from scripts.scans import grid_affine
-from scripts.scans.grid import TEMPLATE_CENTER_MM, share_inside
+from scripts.scans.volume import TEMPLATE_CENTER_MM, share_inside
 from scripts.transforms import BrainMaskFromNonzerod, GridCenter, ToWorkingGridd
 
 KEYS = ["image", "brain_mask", "label"]
