@@ -310,7 +310,15 @@ class ScanResult:
         facts = scan_facts(item)
         to_template = facts["preprocessing"].get("alignment", {}).get("world_to_template")
         modality, weights = facts["modality"], self.weights.use(facts["modality"])
+        score, sha256 = float(item["anomaly_score"]), weights["sha256"]
         threshold = self.operating_points.values[modality]
+        healthy = self.operating_points.healthy_scores(modality, weights_sha256=sha256)
+        groups = self.operating_points.healthy_groups(modality, weights_sha256=sha256)
+        from_points = {
+            "threshold": threshold,
+            "threshold_source": self.operating_points.source(modality, weights_sha256=sha256),
+            "healthy_false_positive_ml": self.operating_points.healthy_volumes(modality, weights_sha256=sha256),
+        }
         regions = region_table(
             volumes["lesion_mask"],
             volumes["anomaly_map"],
@@ -319,9 +327,6 @@ class ScanResult:
             world_to_template=np.eye(4) if to_template is None else np.asarray(to_template, dtype=np.float64),
             place_of=place_of_region,
         )
-        score = float(item["anomaly_score"])
-        healthy = self.operating_points.healthy_scores(modality, weights_sha256=weights["sha256"])
-        groups = self.operating_points.healthy_groups(modality, weights_sha256=weights["sha256"])
         return {
             **{key: facts.pop(key) for key in ("case", "modality")},
             "status": "ok",
@@ -332,11 +337,7 @@ class ScanResult:
             "lowest_p_value": max(1 / (len(group) + 1) for group in groups.values()) if groups else None,
             "num_healthy_scans": len(healthy),
             "healthy_rank": 1 + sum(value >= score for value in healthy) if healthy else None,
-            "threshold": threshold,
-            "threshold_source": self.operating_points.source(modality, weights_sha256=weights["sha256"]),
-            "healthy_false_positive_ml": self.operating_points.healthy_volumes(
-                modality, weights_sha256=weights["sha256"]
-            ),
+            **from_points,
             "region_volume_ml": float(sum(row["volume_ml"] for row in regions)),
             "num_regions": len(regions),
             "regions": regions,

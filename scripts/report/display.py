@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects
 from scripts.errors import InputError
@@ -26,14 +22,14 @@ __all__ = [
     "REGION",
     "TEXT",
     "DisplayVolumes",
+    "PageView",
     "SlicePicture",
+    "brain_window",
     "choose_slices",
-    "display_nifti",
     "display_volumes",
-    "png_bytes",
+    "page_view",
     "radiological_slice",
     "to_ras",
-    "write_on",
 ]
 
 REGION = "#2ec4f1"  # sky blue: candidate regions and the threshold that makes them; no colour of the map comes near
@@ -114,6 +110,8 @@ def choose_slices(weight: ArrayLike, num_slices: int) -> list[int]:
 THICK_MM = 2.0  # slices above this are thick
 MASKS = ("lesion_mask", "brain_mask")  # resampled by the nearest voxel, and kept 0 or 1
 _NEAREST = (*MASKS, "change_dseg")  # whole numbers
+_GREYS = ("image", "baseline")
+_DIFFERENCE_SHARE = 0.25  # of the threshold: smaller differences are not drawn
 
 
 @dataclass(frozen=True)
@@ -153,6 +151,22 @@ class DisplayVolumes:
         least = 2 * threshold if threshold is not None else 0.0
         return max(top, least) or 1.0
 
+    def extremes(self, name: str) -> tuple[float, float]:
+        """Return the least and the largest value that a copy keeps: the map's peak, not an image's brightest 0.1 %."""
+        low = min(0.0, float(self.inside(name).min()))
+        high = float(np.percentile(self.inside(name), 99.9) if name in _GREYS else self.volumes[name].max())
+        return (low, high) if high > low else (low, low + 1.0)
+
+    def scale(self, name: str, threshold: float | None) -> tuple[float, float]:
+        """Return the values that are drawn at the ends of a volume's grey or colour scale."""
+        if name in _GREYS:
+            return self.window(name)
+        if name == "difference_map":
+            top = float(np.percentile(np.abs(self.inside(name)), 99.9))
+            least = _DIFFERENCE_SHARE * (threshold or top)
+            return least, max(top, 2 * least) or 1.0
+        return (0.0, self.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
+
     def slices_to_show(self, num_slices: int) -> list[int]:
         """Choose axial slices, from the feet up: half of them with most lesion, the others evenly over the brain.
 
@@ -169,6 +183,13 @@ class DisplayVolumes:
         while len(chosen) < min(num_slices, len(candidates)):
             chosen.append(max(candidates, key=lambda index: min(abs(index - other) for other in chosen)))
         return sorted(chosen)
+
+    def changed_slices(self, num_slices: int) -> list[int]:
+        """Choose slices with most change, or those of any region, or those that show the brain."""
+        kinds = self.volumes["change_dseg"]
+        changed = ((kinds > 0) & (kinds < len(CHANGES))).sum(axis=(0, 1))
+        weight = changed if changed.any() else (kinds > 0).sum(axis=(0, 1))
+        return sorted(choose_slices(weight, num_slices)) if weight.any() else self.slices_to_show(num_slices)
 
     def pictures(self, slices: Sequence[int] | None = None) -> list[SlicePicture]:
         """Return axial slices in radiological display; by default the one with the most lesion or the highest map."""
@@ -204,6 +225,79 @@ class SlicePicture:
     height_mm: float
 
 
+@dataclass(frozen=True)
+class PageView:
+    """What a page draws of a scan, chosen once for viewer and pictures.
+
+    Attributes:
+        volumes: float32 [H, W, D] by name, as in `DisplayVolumes`.
+        affine: [4, 4], voxel to the scanner's world (RAS), mm.
+        spacing_mm: voxel edges [3].
+        threshold: of the map, where it is known.
+        scales: the values at the ends of each volume's grey or colour scale, by name.
+        extremes: the least and the largest value that each volume's copy in the viewer keeps, by name.
+        slices: of the mosaic, from the feet up.
+        thumbnail: the slice with the most lesion or the highest map.
+        changed: the slices that show what changed since a baseline; none without one.
+    """
+
+    volumes: dict[str, NDArray[np.float32]]
+    affine: NDArray[np.float64]
+    spacing_mm: NDArray[np.float64]
+    threshold: float | None
+    scales: dict[str, tuple[float, float]]
+    extremes: dict[str, tuple[float, float]]
+    slices: list[SlicePicture]
+    thumbnail: SlicePicture
+    changed: list[SlicePicture]
+
+
+def page_view(
+    display: DisplayVolumes, *, threshold: float | None = None, num_slices: int = 12, num_changed: int = 6
+) -> PageView:
+    """Choose scales and slices of a scan's volumes.
+
+    Half of the mosaic's slices are those with most lesion (or with the highest map, where there is no lesion), the
+    others are spread evenly over the brain.
+
+    Args:
+        display: `image`, and any of `reconstruction`, `anomaly_map`, `lesion_mask` and, together, `baseline`,
+            `difference_map` and `change_dseg`.
+        threshold: the map's colours reach at least twice as far.
+        num_slices: how many slices the mosaic has; a brain with fewer slices shows them all.
+        num_changed: how many slices show the changes.
+    """
+    (thumbnail,) = display.pictures()
+    is_compared = "change_dseg" in display.volumes
+    return PageView(
+        volumes=display.volumes,
+        affine=display.affine,
+        spacing_mm=display.spacing_mm,
+        threshold=threshold,
+        scales={name: display.scale(name, threshold) for name in display.volumes},
+        extremes={name: display.extremes(name) for name in display.volumes},
+        slices=display.pictures(display.slices_to_show(num_slices)),
+        thumbnail=thumbnail,
+        changed=display.pictures(display.changed_slices(num_changed)) if is_compared else [],
+    )
+
+
+def brain_window(brain: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Return the part of each axial slice that holds the brain with a margin; everything when there is none.
+
+    Args:
+        brain: [H, W, D], RAS.
+        margin: voxels.
+    """
+    if not brain.any():
+        return slice(None), slice(None)
+    first, second = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    return (
+        slice(max(int(first[0]) - margin, 0), int(first[-1]) + margin + 1),
+        slice(max(int(second[0]) - margin, 0), int(second[-1]) + margin + 1),
+    )
+
+
 def display_volumes(
     volumes: Mapping[str, ArrayLike], affine: ArrayLike, *, margin_mm: float = 8.0, max_voxels: int = 3_500_000
 ) -> DisplayVolumes:
@@ -231,36 +325,6 @@ def display_volumes(
     upright = {name: to_ras(array, matrix) for name, array in arrays.items()}
     thick = np.linalg.norm(matrix[:3, :3], axis=0).max() > THICK_MM
     return _resampled(*_cropped(upright, matrix @ turned, margin_mm), 0.5 if thick else 1.0, max_voxels)
-
-
-def display_nifti(
-    volume: ArrayLike, affine: ArrayLike, *, low: float = 0.0, high: float = 255.0, label: bool = False
-) -> bytes:
-    """Return a volume as a gzipped NIfTI file of bytes (uint8) whose header turns them back into the volume's numbers.
-
-    Args:
-        volume: [H, W, D]; values outside `low` to `high` are clipped.
-        affine: [4, 4], voxel to the scanner's world (RAS), mm.
-        low: what byte 0 stands for.
-        high: what byte 255 stands for; the error of a value is at most half of (high - low) / 255.
-        label: whether the values are labels 0 to 255, written as they are and marked as labels in the header.
-
-    Raises:
-        InputError: when `high` is not above `low`.
-    """
-    if not high > low:
-        raise InputError(f"`high` must be above `low` ({low:g}), got {high:g}")
-    slope, intercept = (1.0, 0.0) if label else ((high - low) / 255, low)
-    levels = np.rint((np.asarray(volume, dtype=np.float64) - intercept) / slope).clip(0, 255).astype(np.uint8)
-    matrix = np.asarray(affine, dtype=np.float64)
-    image = nib.Nifti1Image(levels, None)
-    image.header.set_sform(matrix, code="scanner")
-    image.header.set_zooms(np.linalg.norm(matrix[:3, :3], axis=0))
-    image.header.set_xyzt_units("mm")
-    image.header.set_slope_inter(slope, intercept)
-    if label:
-        image.header.set_intent("label")
-    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
 def _check(arrays: Mapping[str, NDArray]) -> None:
@@ -316,24 +380,3 @@ def _resampled(
         smooth = name not in _NEAREST
         resized[name] = resize(_clean(name, volume), shape, order=int(smooth), mode="edge", anti_aliasing=smooth)
     return DisplayVolumes(resized, moved)
-
-
-def write_on(axis: Axes, x: float, y: float, text: str, side: str = "left", *, colour: str = TEXT) -> None:
-    """Write a short text on a slice.
-
-    Args:
-        axis: where the slice is drawn.
-        x: 0 (left) to 1.
-        y: 0 (bottom) to 1.
-        text: what to write.
-        side: of the text that lies at x, left or right.
-        colour: of the text.
-    """
-    axis.text(x, y, text, transform=axis.transAxes, color=colour, fontsize=6.5, ha=side, va="center")
-
-
-def png_bytes(figure: Figure, dpi: int) -> bytes:
-    """Return a figure as a PNG file; without the program's name and version the same picture is the same file."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND, metadata={"Software": None})
-    return stream.getvalue()

@@ -24,6 +24,7 @@ from scripts.report.display import (
     MAP,
     REGION,
     TEXT,
+    brain_window,
     choose_slices,
     radiological_slice,
     to_ras,
@@ -35,17 +36,23 @@ _MARGIN = 6  # voxels around the brain, room for the letters of the sides
 
 
 @dataclass(frozen=True)
-class _Volumes:
-    """What is drawn, in RAS order, with the scales shared by all slices."""
+class _Slice:
+    """An axial slice as it is drawn: [rows, columns] by what it shows, `label` and `regions` as masks."""
 
-    image: NDArray
-    anomaly_map: NDArray
-    reconstruction: NDArray | None
-    label: NDArray | None
-    regions: NDArray | None
+    index: int
+    layers: dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """What is drawn, with the scales shared by all slices."""
+
+    rows: list[_Slice]
+    extent: tuple[int, int]
     image_maximum: float
     map_maximum: float
     threshold: float | None
+    has_label: bool
     aspect: float
 
 
@@ -97,80 +104,82 @@ def draw_panel(
     Raises:
         InputError: when the volumes have not all the image's shape [H, W, D].
     """
-    scan = np.asarray(image)
+    scan, scores = np.asarray(image), np.asarray(anomaly_map)
     brain = np.asarray(brain_mask) > 0 if brain_mask is not None else scan > 0
     others = {"anomaly_map": anomaly_map, "reconstruction": reconstruction, "label": label, "region_mask": region_mask}
     _check_shapes(scan, **others, brain_mask=brain)
-    spacing = _ras_spacing(spacing_mm, affine)
-    scores = np.asarray(anomaly_map)
-    window = _window(to_ras(brain, affine))
-    volumes = _Volumes(
-        image=to_ras(scan, affine)[window],
-        anomaly_map=np.where(to_ras(brain, affine)[window], to_ras(scores, affine)[window], 0),
-        reconstruction=None if reconstruction is None else to_ras(reconstruction, affine)[window],
-        label=None if label is None else to_ras(label, affine)[window],
-        regions=_regions(scores, brain, region_mask, threshold, affine)[window] if threshold is not None else None,
-        image_maximum=_percentile(scan[brain], 99.5),
-        map_maximum=_percentile(scores[brain], 99.9) if map_maximum is None else map_maximum,
-        threshold=threshold,
-        aspect=spacing[1] / spacing[0],
-    )
-    figure = _figure(volumes, num_slices=num_slices, map_name=map_name, title=title)
+    volumes: dict[str, NDArray] = {"image": scan, "brain": brain, "anomaly_map": scores}
+    volumes |= {} if reconstruction is None else {"reconstruction": np.asarray(reconstruction)}
+    volumes |= {} if label is None else {"label": np.asarray(label) > 0}
+    if threshold is not None:
+        volumes["regions"] = np.asarray(region_mask) > 0 if region_mask is not None else (scores >= threshold) & brain
+    top = _percentile(scores[brain], 99.9) if map_maximum is None else map_maximum
+    scales = {"image_maximum": _percentile(scan[brain], 99.5), "map_maximum": top, "threshold": threshold}
+    slices = _slices(volumes, affine, num_slices=num_slices, spacing_mm=spacing_mm, **scales)
+    figure = _figure(slices, map_name=map_name, title=title)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor=BACKGROUND)
 
 
-def _figure(volumes: _Volumes, *, num_slices: int, map_name: str, title: str) -> Figure:
+def _slices(
+    volumes: Mapping[str, NDArray],
+    affine: ArrayLike | None,
+    *,
+    num_slices: int,
+    spacing_mm: Sequence[float],
+    **scales: Any,
+) -> _Slices:
+    """Choose slices by lesion area, or by the mean of the map when there is no lesion, and turn them upright."""
+    # A marker volume of three different lengths goes through the same reorientation as the data.
+    order = to_ras(np.empty((1, 2, 3)), affine).shape
+    upright = {name: to_ras(volume, affine) for name, volume in volumes.items()}
+    window = brain_window(upright["brain"], _MARGIN)
+    shown = {name: volume[window] for name, volume in upright.items()}
+    shown["anomaly_map"] = np.where(shown.pop("brain"), shown["anomaly_map"], 0)
+    has_label = "label" in shown and bool(shown["label"].any())
+    area = shown["label"].sum(axis=(0, 1)) if has_label else np.clip(shown["anomaly_map"], 0, None).mean(axis=(0, 1))
+    rows = [
+        _Slice(index, {name: radiological_slice(volume, index) for name, volume in shown.items()})
+        for index in choose_slices(area, num_slices)
+    ]
+    aspect = float(spacing_mm[order[1] - 1]) / float(spacing_mm[order[0] - 1])
+    return _Slices(rows=rows, extent=shown["image"].shape[:2], has_label=has_label, aspect=aspect, **scales)
+
+
+def _figure(slices: _Slices, *, map_name: str, title: str) -> Figure:
     """Lay out rows of slices and columns of views."""
-    columns = ["input", *(["reconstruction"] if volumes.reconstruction is not None else []), map_name, "outlines"]
-    slices = _chosen_slices(volumes, num_slices)
-    height = volumes.image.shape[1] / volumes.image.shape[0] * volumes.aspect
-    figure = Figure(figsize=(2.6 * len(columns) + 0.9, 2.6 * height * len(slices) + 1.0), layout="constrained")
-    axes = figure.subplots(len(slices), len(columns), squeeze=False)
-    for row, index in enumerate(slices):
-        grey = {"cmap": "gray", "vmin": 0.0, "vmax": volumes.image_maximum, "aspect": volumes.aspect}
-        axes[row, 0].imshow(radiological_slice(volumes.image, index), **grey)
-        if volumes.reconstruction is not None:
-            axes[row, 1].imshow(radiological_slice(volumes.reconstruction, index), **grey)
-        coloured = axes[row, -2].imshow(
-            radiological_slice(volumes.anomaly_map, index),
-            cmap=MAP,
-            vmin=0.0,
-            vmax=volumes.map_maximum,
-            aspect=volumes.aspect,
-        )
-        axes[row, -1].imshow(radiological_slice(volumes.image, index), **grey)
-        _draw_outlines(axes[row, -1], volumes, index)
-        axes[row, 0].set_ylabel(f"slice {index}", color=TEXT)
+    has_reconstruction = "reconstruction" in slices.rows[0].layers
+    columns = ["input", *(["reconstruction"] if has_reconstruction else []), map_name, "outlines"]
+    height = slices.extent[1] / slices.extent[0] * slices.aspect
+    figure = Figure(figsize=(2.6 * len(columns) + 0.9, 2.6 * height * len(slices.rows) + 1.0), layout="constrained")
+    axes = figure.subplots(len(slices.rows), len(columns), squeeze=False)
+    grey = {"cmap": "gray", "vmin": 0.0, "vmax": slices.image_maximum, "aspect": slices.aspect}
+    coloured = {"cmap": MAP, "vmin": 0.0, "vmax": slices.map_maximum, "aspect": slices.aspect}
+    for row, one in zip(axes, slices.rows, strict=True):
+        row[0].imshow(one.layers["image"], **grey)
+        if has_reconstruction:
+            row[1].imshow(one.layers["reconstruction"], **grey)
+        scale = row[-2].imshow(one.layers["anomaly_map"], **coloured)
+        row[-1].imshow(one.layers["image"], **grey)
+        _draw_outlines(row[-1], one)
+        row[0].set_ylabel(f"slice {one.index}", color=TEXT)
     for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name, color=TEXT, fontsize=10)
     for axis in axes.flat:
         _decorate(axis)
-    bar = figure.colorbar(coloured, ax=axes[:, -2], shrink=0.8, aspect=40, pad=0.02)
+    bar = figure.colorbar(scale, ax=axes[:, -2], shrink=0.8, aspect=40, pad=0.02)
     bar.ax.tick_params(colors=TEXT, labelsize=8)
-    if volumes.threshold is not None and 0 < volumes.threshold < volumes.map_maximum:
-        bar.ax.axhline(volumes.threshold, color=REGION, linewidth=2)
+    if slices.threshold is not None and 0 < slices.threshold < slices.map_maximum:
+        bar.ax.axhline(slices.threshold, color=REGION, linewidth=2)
     figure.suptitle(title, color=TEXT, fontsize=11)
-    _legend(figure, volumes)
+    _legend(figure, slices)
     return figure
 
 
-def _chosen_slices(volumes: _Volumes, num_slices: int) -> list[int]:
-    """Choose slices by lesion area, or by the mean of the map when there is no lesion."""
-    if volumes.label is not None and np.any(volumes.label > 0):
-        return choose_slices((volumes.label > 0).sum(axis=(0, 1)), num_slices)
-    return choose_slices(np.clip(volumes.anomaly_map, 0, None).mean(axis=(0, 1)), num_slices)
-
-
-def _draw_outlines(axis: Axes, volumes: _Volumes, index: int) -> None:
+def _draw_outlines(axis: Axes, one: _Slice) -> None:
     """Draw where the labelled lesion and the candidate regions end on this slice."""
-    masks: list[tuple[NDArray, str]] = []
-    if volumes.label is not None:
-        masks.append((volumes.label > 0, LABEL))
-    if volumes.regions is not None:
-        masks.append((volumes.regions, REGION))
-    for mask, colour in masks:
-        picture = radiological_slice(mask, index)
+    for name, colour in (("label", LABEL), ("regions", REGION)):
+        picture = one.layers.get(name, np.zeros(()))
         if picture.any() and not picture.all():
             axis.contour(picture.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.2)
 
@@ -188,12 +197,12 @@ def _decorate(axis: Axes) -> None:
         )
 
 
-def _legend(figure: Figure, volumes: _Volumes) -> None:
+def _legend(figure: Figure, slices: _Slices) -> None:
     """Name the outlines that are drawn."""
     handles = []
-    if volumes.threshold is not None:
-        handles.append(Line2D([], [], color=REGION, label=f"candidate regions (map ≥ {volumes.threshold:.4g})"))
-    if volumes.label is not None and np.any(volumes.label > 0):
+    if slices.threshold is not None:
+        handles.append(Line2D([], [], color=REGION, label=f"candidate regions (map ≥ {slices.threshold:.4g})"))
+    if slices.has_label:
         handles.append(Line2D([], [], color=LABEL, label="lesion label"))
     if handles:
         figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False, labelcolor=TEXT, fontsize=9)
@@ -206,32 +215,6 @@ def _check_shapes(image: NDArray, **others: ArrayLike | None) -> None:
     for name, volume in others.items():
         if volume is not None and np.shape(volume) != image.shape:
             raise InputError(f"`{name}` must have the image's shape {image.shape}, got {np.shape(volume)}")
-
-
-def _ras_spacing(spacing_mm: Sequence[float], affine: ArrayLike | None) -> list[float]:
-    """Return the voxel edges in the order that `to_ras` puts the axes."""
-    # A marker volume of three different lengths goes through the same reorientation as the data.
-    order = to_ras(np.empty((1, 2, 3)), affine).shape
-    return [float(spacing_mm[length - 1]) for length in order]
-
-
-def _window(brain: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the part of each axial slice that is drawn: the brain with a margin, everything when there is none."""
-    if not brain.any():
-        return slice(None), slice(None)
-    first, second = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2)))
-    return (
-        slice(max(int(first[0]) - _MARGIN, 0), int(first[-1]) + _MARGIN + 1),
-        slice(max(int(second[0]) - _MARGIN, 0), int(second[-1]) + _MARGIN + 1),
-    )
-
-
-def _regions(
-    scores: NDArray, brain: NDArray[np.bool_], region_mask: ArrayLike | None, threshold: float, affine: ArrayLike | None
-) -> NDArray[np.bool_]:
-    """Return the candidate regions in RAS order: those that are given, or where the map reaches the threshold."""
-    mask = np.asarray(region_mask) > 0 if region_mask is not None else (scores >= threshold) & brain
-    return np.asarray(to_ras(mask, affine))
 
 
 def _percentile(values: NDArray, percent: float) -> float:

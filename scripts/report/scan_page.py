@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import base64
-import math
+import gzip
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 from scripts.errors import InputError
-from scripts.report.changes import change_words, draw_changes
-from scripts.report.display import (
-    BACKGROUND,
-    CHANGES,
-    MAP,
-    REGION,
-    TEXT,
-    DisplayVolumes,
-    SlicePicture,
-    display_nifti,
-    display_volumes,
-    png_bytes,
-    write_on,
-)
+from scripts.report.display import CHANGES, MAP, REGION, PageView, display_volumes, page_view
 from scripts.report.pages import asset, png_uri, render, small_png
+from scripts.report.slices import draw_changes, draw_mosaic, draw_thumbnail
 from scripts.report.tables import write_text
-from scripts.report.words import CITATION, methods_text, scan_words
+from scripts.report.words import CITATION, change_words, methods_text, scan_words
 
-__all__ = ["VIEWER_SCRIPTS", "Layer", "Viewer", "draw_mosaic", "draw_thumbnail", "make_viewer", "write_scan_page"]
+__all__ = ["VIEWER_SCRIPTS", "Layer", "Viewer", "display_nifti", "make_viewer", "write_scan_page"]
 
 VIEWER_SCRIPTS = ("niivue/niivue.umd.js", "viewer.js")
 _LABELS = {
@@ -49,7 +35,6 @@ _LABELS = {
     "change_dseg": "change",
 }
 _MASKS = ("lesion_mask", "change_dseg")
-_GREYS = ("image", "baseline")
 
 
 @dataclass(frozen=True)
@@ -77,59 +62,78 @@ class Viewer:
 
     Attributes:
         layers: the volumes, the input first.
+        names: of the layers.
         settings: numbers for the script, nothing but what JSON can hold.
         spacing_mm: voxel edges of the copies, mm.
     """
 
     layers: list[Layer]
+    names: list[str]
     settings: dict[str, Any]
     spacing_mm: list[float]
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the layers."""
-        return [layer.name for layer in self.layers]
 
-
-def make_viewer(
-    display: DisplayVolumes,
-    *,
-    threshold: float | None = None,
-    world_to_template: Sequence[Sequence[float]] | None = None,
-) -> Viewer:
+def make_viewer(view: PageView, *, world_to_template: Sequence[Sequence[float]] | None = None) -> Viewer:
     """Prepare the layers and settings of the viewer.
 
     The input's grey scale runs from the 1st to the 99th percentile inside the brain: what the pipeline calls 0 and 1.
     The reconstruction, which has that scale, therefore has the same grey for the same tissue.
 
     Args:
-        display: `image`, and any of `reconstruction`, `anomaly_map` and `lesion_mask`.
-        threshold: where the threshold slider starts; the middle of the colour scale by default.
+        view: with its threshold, where the slider starts; the middle of the colour scale where it has none.
         world_to_template: [4, 4], scanner's world to MNI152, mm; with it the crosshair is also given in MNI mm.
     """
     layers = []
     for name, label in _LABELS.items():
-        if name not in display.volumes:
+        if name not in view.volumes:
             continue
-        volume, is_label = display.volumes[name], name in _MASKS
-        low, high = _range(display, name)
-        nifti = display_nifti(volume, display.affine, low=low, high=high, label=is_label)
-        shown = _window(display, name, threshold)
-        layers.append(Layer(name, label, base64.b64encode(nifti).decode("ascii"), *shown))
+        low, high = view.extremes[name]
+        nifti = display_nifti(view.volumes[name], view.affine, low=low, high=high, label=name in _MASKS)
+        layers.append(Layer(name, label, base64.b64encode(nifti).decode("ascii"), *view.scales[name]))
     settings: dict[str, Any] = {
         "layers": [{"name": one.name, "label": one.label, "low": one.low, "high": one.high} for one in layers],
         "regionColour": _bytes(REGION),
         "changes": [[kind, _bytes(colour)] for kind, colour in CHANGES.items()],  # JSON sorts the keys of a mapping
         "worldToTemplate": None if world_to_template is None else np.asarray(world_to_template, float).tolist(),
-        "thickSlices": _thick_slices(display.spacing_mm),
-        "voxelMl": abs(float(np.linalg.det(display.affine[:3, :3]))) / 1000,
+        "thickSlices": _thick_slices(view.spacing_mm),
+        "voxelMl": abs(float(np.linalg.det(view.affine[:3, :3]))) / 1000,
     }
-    if "anomaly_map" in display.volumes:
-        top = display.map_maximum(threshold)
-        settings["threshold"] = top / 2 if threshold is None else float(threshold)
-        settings["mapMaximum"] = max(float(display.volumes["anomaly_map"].max()), top)
+    if "anomaly_map" in view.volumes:
+        top = view.scales["anomaly_map"][1]
+        settings["threshold"] = top / 2 if view.threshold is None else float(view.threshold)
+        settings["mapMaximum"] = max(float(view.volumes["anomaly_map"].max()), top)
         settings["mapColours"] = _colours()
-    return Viewer(layers, settings, [round(float(edge), 2) for edge in display.spacing_mm])
+    return Viewer(layers, [one.name for one in layers], settings, [round(float(edge), 2) for edge in view.spacing_mm])
+
+
+def display_nifti(
+    volume: ArrayLike, affine: ArrayLike, *, low: float = 0.0, high: float = 255.0, label: bool = False
+) -> bytes:
+    """Return a volume as a gzipped NIfTI file of bytes (uint8) whose header turns them back into the volume's numbers.
+
+    Args:
+        volume: [H, W, D]; values outside `low` to `high` are clipped.
+        affine: [4, 4], voxel to the scanner's world (RAS), mm.
+        low: what byte 0 stands for.
+        high: what byte 255 stands for; the error of a value is at most half of (high - low) / 255.
+        label: whether the values are labels 0 to 255, written as they are and marked as labels in the header.
+
+    Raises:
+        InputError: when `high` is not above `low`.
+    """
+    if not high > low:
+        raise InputError(f"`high` must be above `low` ({low:g}), got {high:g}")
+    slope, intercept = (1.0, 0.0) if label else ((high - low) / 255, low)
+    levels = np.rint((np.asarray(volume, dtype=np.float64) - intercept) / slope).clip(0, 255).astype(np.uint8)
+    matrix = np.asarray(affine, dtype=np.float64)
+    image = nib.Nifti1Image(levels, None)
+    image.header.set_sform(matrix, code="scanner")
+    image.header.set_zooms(np.linalg.norm(matrix[:3, :3], axis=0))
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, intercept)
+    if label:
+        image.header.set_intent("label")
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
 def _bytes(colour: str) -> list[int]:
@@ -143,120 +147,12 @@ def _thick_slices(spacing_mm: NDArray[np.float64]) -> str | None:
     return ("sagittal", "coronal", "axial")[axis] if spacing_mm[axis] > 2 * others.max() else None
 
 
-def _range(display: DisplayVolumes, name: str) -> tuple[float, float]:
-    """Return the values that bytes 0 and 255 stand for; the map's peak is kept, an image's brightest 0.1 % are not."""
-    volume = display.volumes[name]
-    low = min(0.0, float(display.inside(name).min()))
-    high = float(np.percentile(display.inside(name), 99.9)) if name in _GREYS else float(volume.max())
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def _window(display: DisplayVolumes, name: str, threshold: float | None) -> tuple[float, float]:
-    """Return the values that are drawn at the ends of a layer's colour scale."""
-    if name in _GREYS:
-        return display.window(name)
-    if name == "difference_map":
-        top = float(np.percentile(np.abs(display.inside(name)), 99.9))
-        least = _DIFFERENCE_SHARE * (threshold or top)
-        return least, max(top, 2 * least) or 1.0
-    return (0.0, display.map_maximum(threshold)) if name == "anomaly_map" else (0.0, 1.0)
-
-
 def _colours() -> dict[str, list[int]]:
     """Return the map's colour scale as NiiVue wants it; only 0 is transparent."""
     places = np.linspace(0, 255, 32).round().astype(int)
     rgb = (colormaps[MAP](places)[:, :3] * 255).round().astype(int)
     channels = dict(zip("RGB", rgb.T.tolist(), strict=True))
     return {**channels, "A": [0] + [255] * (len(places) - 1), "I": places.tolist()}
-
-
-_DIFFERENCE_SHARE = 0.25  # of the threshold: smaller differences are not drawn
-_CELL_INCHES = 1.5
-_LEAST_DPI = 110
-
-
-def draw_mosaic(
-    display: DisplayVolumes,
-    *,
-    threshold: float | None = None,
-    num_slices: int = 12,
-    columns: int = 6,
-    dpi: int | None = None,
-) -> bytes:
-    """Draw axial slices as PNG, for each the scan with the lesions' outline and below it the anomaly map.
-
-    Half of the slices are those with most lesion (or with the highest map, where there is no lesion), the others are
-    spread evenly over the brain. They run from the feet up, in radiological display, each with its height in mm.
-
-    Args:
-        display: `image` and `anomaly_map`, and `lesion_mask` where there is one.
-        threshold: marked on the colour bar.
-        num_slices: how many slices; a brain with fewer slices shows them all.
-        columns: slices side by side.
-        dpi: pixels an inch; a slice is 1.5 inches wide. None takes as many as give each of its voxels a pixel, 110 at
-            least.
-
-    Returns:
-        The PNG file.
-    """
-    pictures = display.pictures(display.slices_to_show(num_slices))
-    window, top, spacing = display.window("image"), display.map_maximum(threshold), display.spacing_mm
-    columns = min(columns, len(pictures))
-    pairs = -(-len(pictures) // columns)
-    width, height, _ = np.array(display.volumes["image"].shape) * spacing
-    size = np.array([_CELL_INCHES * columns + 0.7, 2 * pairs * _CELL_INCHES * height / width])
-    figure = Figure(figsize=(float(size[0]), float(size[1])), facecolor=BACKGROUND)
-    cells = figure.subplots(
-        2 * pairs, columns, squeeze=False,
-        gridspec_kw={"left": 0, "right": 1 - 0.7 / size[0], "bottom": 0, "top": 1, "wspace": 0.02, "hspace": 0.02},
-    )  # fmt: skip
-    for axis in cells.flat:
-        axis.axis("off")
-    for place, picture in enumerate(pictures):
-        row, column = 2 * (place // columns), place % columns
-        _draw_scan(cells[row, column], picture, window, spacing, caption=True)
-        _draw_map(cells[row + 1, column], picture, spacing, top)
-    _draw_bar(figure, float(size[0]), top, threshold)
-    own = math.ceil(display.volumes["image"].shape[0] / _CELL_INCHES)
-    return png_bytes(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
-
-
-def draw_thumbnail(display: DisplayVolumes, *, width: int = 96) -> bytes:
-    """Draw the axial slice with the most lesion, or with the highest map, as a PNG `width` pixels wide."""
-    (picture,) = display.pictures()
-    window, spacing = display.window("image"), display.spacing_mm
-    extent = np.array(display.volumes["image"].shape) * spacing
-    figure = Figure(figsize=(1.0, float(extent[1] / extent[0])), facecolor=BACKGROUND)
-    axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axis.axis("off")
-    _draw_scan(axis, picture, window, spacing, caption=False)
-    return png_bytes(figure, width)
-
-
-def _draw_scan(
-    axis: Axes, picture: SlicePicture, window: tuple[float, float], spacing: NDArray[np.float64], *, caption: bool
-) -> None:
-    low, high = window
-    axis.imshow(picture.layers["image"], cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0])
-    outline = picture.layers.get("lesion_mask", np.zeros(()))
-    if outline.any() and not outline.all():
-        axis.contour(outline, levels=[0.5], colors=[REGION], linewidths=1.1)
-    if caption:
-        write_on(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
-        write_on(axis, 0.03, 0.5, "R", "left")
-        write_on(axis, 0.97, 0.5, "L", "right")
-
-
-def _draw_map(axis: Axes, picture: SlicePicture, spacing: NDArray[np.float64], top: float) -> None:
-    axis.imshow(picture.layers["anomaly_map"], cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
-
-
-def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None) -> None:
-    axis = figure.add_axes((1 - 0.62 / width, 0.1, 0.1 / width, 0.8))
-    bar = figure.colorbar(ScalarMappable(Normalize(0.0, top), MAP), cax=axis)
-    bar.ax.tick_params(colors=TEXT, labelsize=7)
-    if threshold is not None and 0 < threshold < top:
-        bar.ax.axhline(threshold, color=REGION, linewidth=2)
 
 
 _LICENCES = ("niivue/LICENSE", "niivue/THIRD_PARTY_LICENSES.txt")
@@ -303,21 +199,21 @@ def write_scan_page(
         "viewer": None,
     }
     if has_map and volumes is not None and affine is not None:
-        context |= _pictures(display_volumes(volumes, affine), result)
+        view = page_view(display_volumes(volumes, affine), threshold=result.get("threshold"))
+        context |= _pictures(view, result)
     write_text(path, render("scan_page.html", scripts=VIEWER_SCRIPTS if has_map else (), **context))
 
 
-def _pictures(display: DisplayVolumes, result: Mapping[str, Any]) -> dict[str, Any]:
+def _pictures(view: PageView, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template needs beside the words when there is a map."""
-    threshold = result.get("threshold")
     alignment = (result.get("preprocessing") or {}).get("alignment") or {}
-    least = _DIFFERENCE_SHARE * (threshold or 0.0)
-    compared = "change_dseg" in display.volumes
+    viewer = make_viewer(view, world_to_template=alignment.get("world_to_template"))
+    changes, mosaic, thumbnail = draw_changes(view) if view.changed else None, draw_mosaic(view), draw_thumbnail(view)
     return {
-        "changes_picture": png_uri(draw_changes(display, least=least)) if compared else None,
-        "viewer": make_viewer(display, threshold=threshold, world_to_template=alignment.get("world_to_template")),
-        "mosaic": png_uri(draw_mosaic(display, threshold=threshold)),
-        "thumbnail": png_uri(draw_thumbnail(display)),
+        "changes_picture": None if changes is None else png_uri(changes),
+        "viewer": viewer,
+        "mosaic": png_uri(mosaic),
+        "thumbnail": png_uri(thumbnail),
         "licences": [asset(name) for name in _LICENCES],
     }
 

@@ -26,6 +26,7 @@ __all__ = [
     "latex_text",
     "markdown_table",
     "table_of_summary",
+    "write_changes",
     "write_csv",
     "write_json",
     "write_paper_table",
@@ -127,6 +128,44 @@ def _plain(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_plain(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+_CHANGE_COLUMNS = (
+    "case", "baseline", "modality", "status", "reasons", "rank", "change", "place", "side", "lobe", "structure",
+    "before_ml", "after_ml", "change_ml", "difference", "evidence",
+)  # fmt: skip
+_CHANGE_POINTS = {"peak_mm": "peak", "peak_mni_mm": "peak_mni"}
+
+
+def write_changes(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one CSV line a region of each scan that was compared with a baseline, unchanged ones too.
+
+    A scan without a region, or whose comparison failed, has one line. Volumes are in ml on the follow-up's grid,
+    positions in mm.
+
+    Args:
+        path: the CSV file.
+        rows: `result.json` of each scan.
+    """
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        change = row.get("change")
+        if not isinstance(change, Mapping):
+            continue
+        scan = {"case": row.get("case"), "modality": row.get("modality"), "baseline": change.get("baseline")}
+        scan |= {"status": change.get("status"), "reasons": "; ".join(change.get("reasons") or [])}
+        regions = change.get("regions") or [{}]
+        lines += [{**scan, **region, **_coordinates(region)} for region in regions]
+    points = [f"{name}_{axis}_mm" for name in _CHANGE_POINTS.values() for axis in "xyz"]
+    write_csv(path, lines, columns=(*_CHANGE_COLUMNS, *points))
+
+
+def _coordinates(region: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"{name}_{axis}_mm": value
+        for key, name in _CHANGE_POINTS.items()
+        for axis, value in zip("xyz", region.get(key) or (), strict=False)
+    }
 
 
 _ESCAPES = {

@@ -1,4 +1,4 @@
-"""A scan's result in words: numbers, regions, checks and settings for its page, and sentences for a paper; no HTML."""
+"""A scan's result in words: numbers, regions, changes, checks, settings, and sentences for a paper; no HTML."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.report.display import CHANGES
 from scripts.report.tables import DASH
 from scripts.results import BUNDLE
 
 __all__ = [
     "CITATION",
     "Status",
+    "change_words",
     "healthy_rank",
     "methods_text",
     "scan_status",
@@ -282,6 +284,55 @@ def _readable(name: str) -> str:
         if name.endswith(f"_{unit}"):
             name = f"{name.removesuffix(f'_{unit}')} ({unit})"
     return name.replace("_", " ")
+
+
+_UNCHANGED = "unchanged"
+
+
+def change_words(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the page says of the changes; None where the scan was not compared with another one.
+
+    Args:
+        result: the content of `result.json`.
+    """
+    change = result.get("change")
+    if not isinstance(change, Mapping):
+        return None
+    words: dict[str, Any] = {"baseline": str(change.get("baseline")), "reasons": list(change.get("reasons") or [])}
+    words |= {"date": change.get("baseline_date"), "done": change.get("status") == "ok"}
+    if not words["done"]:
+        return words
+    alignment, rules = change["alignment"], change["rules"]
+    rows = change["regions"]
+    words["tiles"] = [
+        (kind.capitalize(), str(change[kind]["count"]), f"{show_number(change[kind]['change_ml'], 1)} ml")
+        for kind in CHANGES
+        if kind != _UNCHANGED
+    ]
+    words["colours"] = CHANGES
+    words["rows"] = [_change_row(row) for row in rows]
+    words["fit"] = (
+        f"Between the sessions the head turned by {show_number(alignment['turn_deg'], 1)}° and moved by "
+        f"{show_number(alignment['shift_mm'], 1)} mm; aligned, the brains overlap by "
+        f"{show_number(alignment['overlap'], 2)} (Dice) and the scans correlate by "
+        f"{show_number(alignment['similarity'], 2)}."
+    )
+    words["rules"] = (
+        f"A region counts as changed where its volume differs by at least {rules['min_change_ml']:g} ml and "
+        f"{rules['min_change_share']:.0%} of the larger volume, and the map by at least {rules['min_difference']:.3g} "
+        f"on average; regions closer than {rules['tolerance_mm']:g} mm are taken together."
+    )
+    left_out = change.get("not_compared_ml") or 0
+    words["left_out"] = f"{show_number(float(left_out), 1)} ml" if left_out > 0 else None
+    return words
+
+
+def _change_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("rank", "change", "before_ml", "after_ml", "change_ml", "difference")},
+        "place": row.get("place") or DASH,
+        "jump": str([float(value) for value in row["peak_mm"]]),
+    }
 
 
 CITATION = """\

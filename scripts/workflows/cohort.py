@@ -14,8 +14,8 @@ from scripts.data.folders import check_writable
 from scripts.errors import ScansFailedError
 from scripts.handlers.scan_result import write_dataset_files
 from scripts.options.fields import Shard, checked_kind
-from scripts.report.changes import write_changes
 from scripts.report.pages import write_index_page, write_regions, write_summary
+from scripts.report.tables import write_changes
 from scripts.results import relative_link, remove_result, result_path
 from scripts.workflows.processes import LOST, run_in_processes, run_on_cluster
 from scripts.workflows.scan_steps import ScanSteps, failed_row

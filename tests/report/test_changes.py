@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from scripts.metrics.region_change import Change, ChangeRules, count_changes, region_changes
-from scripts.report.changes import change_words, draw_changes, write_changes
-from scripts.report.display import CHANGES, display_volumes
+from scripts.report.display import CHANGES, display_volumes, page_view
 from scripts.report.scan_page import make_viewer, write_scan_page
+from scripts.report.slices import draw_changes
+from scripts.report.tables import write_changes
+from scripts.report.words import change_words
 from tests.report.conftest import WICKED
 
 
@@ -83,15 +85,15 @@ def test_the_table_of_a_cohort_has_a_row_for_each_region_and_each_failure(compar
 
 
 def test_the_picture_outlines_each_kind_in_its_colour(compared):
-    display = display_volumes(compared[1], compared[2])
-    picture = matplotlib.image.imread(io.BytesIO(draw_changes(display, least=0.1)))[..., :3]
+    view = page_view(display_volumes(compared[1], compared[2]), threshold=0.4)
+    picture = matplotlib.image.imread(io.BytesIO(draw_changes(view)))[..., :3]
     for kind in ("new", "vanished"):
         wanted = np.array([int(CHANGES[kind][place : place + 2], 16) for place in (1, 3, 5)]) / 255
         assert (np.abs(picture - wanted).max(axis=-1) < 0.15).any(), kind
 
 
 def test_the_viewer_scales_both_grey_images_alike_and_hides_small_differences(compared):
-    viewer = make_viewer(display_volumes(compared[1], compared[2]), threshold=0.2)
+    viewer = make_viewer(page_view(display_volumes(compared[1], compared[2]), threshold=0.2))
     layers = {layer.name: layer for layer in viewer.layers}
     assert (layers["baseline"].low, layers["baseline"].high) == (layers["image"].low, layers["image"].high)
     assert layers["difference_map"].low == pytest.approx(0.05)  # a quarter of the threshold

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from scripts.data.phantom import phantom_affine, phantom_volume
-from scripts.report.display import REGION, DisplayVolumes, display_volumes
-from scripts.report.scan_page import draw_mosaic, draw_thumbnail
+from scripts.report.display import REGION, DisplayVolumes, display_volumes, page_view
+from scripts.report.slices import draw_mosaic, draw_thumbnail
 
 SHAPE = (40, 44, 36)
 LESION = (slice(24, 28), slice(29, 33), slice(16, 19))
@@ -59,18 +59,18 @@ def test_the_number_of_slices_is_kept_unless_the_brain_has_fewer(display, num_sl
 
 
 def test_mosaic_outlines_the_lesion_only_where_there_is_one(display):
-    assert len(blue(pixels(draw_mosaic(display, num_slices=6)))) > 30
-    assert len(blue(pixels(draw_mosaic(without_lesion(display), num_slices=6)))) == 0
+    assert len(blue(pixels(draw_mosaic(page_view(display, num_slices=6))))) > 30
+    assert len(blue(pixels(draw_mosaic(page_view(without_lesion(display), num_slices=6))))) == 0
 
 
 def test_mosaic_is_the_same_file_each_time_and_as_wide_as_its_columns(display):
-    first, second = (draw_mosaic(display, threshold=0.2, num_slices=4, columns=4, dpi=60) for _ in range(2))
+    first, second = (draw_mosaic(page_view(display, threshold=0.2, num_slices=4), columns=4, dpi=60) for _ in range(2))
     assert first == second
     assert pixels(first).shape[1] == round((4 * 1.5 + 0.7) * 60)
 
 
 def test_thumbnail_has_the_right_front_at_the_upper_left(display):
-    picture = pixels(draw_thumbnail(display, width=120))
+    picture = pixels(draw_thumbnail(page_view(display), width=120))
     assert picture.shape[1] == 120
     row, column = blue(picture).mean(axis=0) / picture.shape[:2]
     assert row < 0.5
@@ -79,7 +79,7 @@ def test_thumbnail_has_the_right_front_at_the_upper_left(display):
 
 def test_thumbnail_of_anisotropic_voxels_keeps_the_heads_proportions(display):
     flat = DisplayVolumes(display.volumes, display.affine @ np.diag([1, 2, 1, 1]))
-    heights = [pixels(draw_thumbnail(one, width=100)).shape[0] for one in (display, flat)]
+    heights = [pixels(draw_thumbnail(page_view(one), width=100)).shape[0] for one in (display, flat)]
     assert heights[1] == pytest.approx(2 * heights[0], abs=2)  # both heights are rounded to pixels
 
 
@@ -97,12 +97,12 @@ def test_a_map_far_below_the_threshold_stays_dark(display):
 def test_an_empty_brain_still_has_a_picture():
     volumes = {"image": np.zeros((9, 10, 8)), "anomaly_map": np.zeros((9, 10, 8))}
     display = display_volumes(volumes, np.eye(4))
-    assert pixels(draw_mosaic(display)).std() > 0  # the letters and the colour bar
-    assert pixels(draw_thumbnail(display)).max() == 0
+    assert pixels(draw_mosaic(page_view(display))).std() > 0  # the letters and the colour bar
+    assert pixels(draw_thumbnail(page_view(display))).max() == 0
 
 
 def test_each_voxel_of_a_slice_has_a_pixel(display):
     wide = DisplayVolumes({name: np.repeat(volume, 6, axis=0) for name, volume in display.volumes.items()}, display.affine @ np.diag([1 / 6, 1, 1, 1]))
     columns = wide.volumes["image"].shape[0]
     assert columns > 110 * 1.5
-    assert pixels(draw_mosaic(wide, num_slices=1, columns=1)).shape[1] >= columns * (1 + 0.7 / 1.5) - 1  # a part of a pixel
+    assert pixels(draw_mosaic(page_view(wide, num_slices=1), columns=1)).shape[1] >= columns * (1 + 0.7 / 1.5) - 1  # a part of a pixel

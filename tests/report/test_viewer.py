@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from scripts.report.display import display_nifti, display_volumes
+from scripts.report.display import display_volumes, page_view
 from scripts.report.pages import asset
-from scripts.report.scan_page import make_viewer
+from scripts.report.scan_page import display_nifti, make_viewer
 
 
 def decoded(data):
@@ -123,7 +123,7 @@ def test_volumes_that_do_not_fit_are_refused(volumes, message):
 def test_the_viewer_is_given_numbers_that_mean_the_same_as_the_files(scan_volumes):
     volumes, affine = scan_volumes
     display = display_volumes(volumes, affine)
-    viewer = make_viewer(display, threshold=0.2, world_to_template=np.eye(4))
+    viewer = make_viewer(page_view(display, threshold=0.2), world_to_template=np.eye(4))
     assert viewer.names == ["image", "reconstruction", "anomaly_map", "lesion_mask"]
     settings = json.loads(json.dumps(viewer.settings, allow_nan=False))
     assert settings["threshold"] == 0.2
@@ -140,7 +140,7 @@ def test_the_viewer_is_given_numbers_that_mean_the_same_as_the_files(scan_volume
 def test_without_threshold_the_slider_starts_in_the_middle_and_a_map_alone_is_enough(scan_volumes):
     volumes, affine = scan_volumes
     display = display_volumes({name: volumes[name] for name in ("image", "anomaly_map")}, affine)
-    viewer = make_viewer(display)
+    viewer = make_viewer(page_view(display))
     assert viewer.names == ["image", "anomaly_map"]
     assert viewer.settings["worldToTemplate"] is None
     assert viewer.settings["threshold"] == pytest.approx(viewer.layers[1].high / 2)
@@ -157,7 +157,7 @@ def test_thick_slices_keep_their_pixels_and_open_in_the_view_that_shows_them_who
     thick, thin = (display_volumes(volumes, np.diag([0.5, 0.5, z, 1])) for z in (5, 1))
     np.testing.assert_allclose(thick.spacing_mm, [0.5, 0.5, 5])
     np.testing.assert_allclose(thin.spacing_mm, [1, 1, 1])
-    assert make_viewer(thick).settings["thickSlices"] == "axial"
-    assert make_viewer(thin).settings["thickSlices"] is None
+    assert make_viewer(page_view(thick)).settings["thickSlices"] == "axial"
+    assert make_viewer(page_view(thin)).settings["thickSlices"] is None
     turned_scan = display_volumes({name: volume.T for name, volume in volumes.items()}, np.diag([5, 0.5, 0.5, 1]))
-    assert make_viewer(turned_scan).settings["thickSlices"] == "sagittal"
+    assert make_viewer(page_view(turned_scan)).settings["thickSlices"] == "sagittal"
