@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 _INDEX = ["map", "dataset", "case"]
 _NOT_METRICS = ["age", "sex", "group", "seconds", "brain_ml", "lesion_ml"]
 _FAMILIES = ("auprc", "auroc", "oracle_dice", "slice_auprc", "slice_auroc", "l1_error_", "l2_error_")
-_AT_POINTS = ("dice_at_", "lesion_f1_at_", "false_positive_ml_at_")
+_AT_BEST_DICE = re.compile("(dice|lesion_f1|false_positive_ml)_at_.*_best_dice")  # the main metrics
 _NAMED = 5
 
 
@@ -130,17 +131,12 @@ def _columns(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] |
     """Return the metrics to compare."""
     both = [name for name in first if name in second]
     if metrics is None:
-        return [name for name in both if name.startswith(_FAMILIES) or _at_best_dice(name)]
+        return [name for name in both if name.startswith(_FAMILIES) or _AT_BEST_DICE.fullmatch(name)]
     asked = [metrics] if isinstance(metrics, str) else list(metrics)
     missing = [name for name in asked if name not in both]
     if missing:
         raise InputError(f"`metrics` must be columns of both runs ({', '.join(both)}), got {', '.join(missing)}")
     return asked
-
-
-def _at_best_dice(name: str) -> bool:
-    """Return whether a column is one of the main metrics at a threshold of the best Dice."""
-    return name.startswith(_AT_POINTS) and name.endswith("_best_dice")
 
 
 def _compare(a: pd.Series, b: pd.Series, *, num_rounds: int, seed: int) -> dict[str, Any]:

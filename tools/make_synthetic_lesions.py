@@ -143,7 +143,7 @@ def make_synthetic_lesions(
             rows.append(_write_case(target, name, stem, modality, volume, brain, label, image.affine))
             rows[-1]["group"] = Path(item["image"]).name
             logger.info("%s: %.1f ml", stem, label.sum() * voxel_ml)
-    _write_split(target, name, split, rows)
+    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS, for_people=False)
     record = {
         "name": name, "folder": f"Test/{name}", "role": "lesion", "pathology": "synthetic", "modalities": [modality],
         "splits": {split: f"{name}_{split}.csv"}, "subject_column": "group", "subject_source": dataset,
@@ -205,10 +205,6 @@ def _write_case(
         paths[kind] = f"/{relative}"
     columns = {"img_path": paths[modality], "mask_path": paths["mask"], "seg_path": paths["seg"]}
     return {"img_name": stem, "label": 1, **columns}
-
-
-def _write_split(target: Path, name: str, split: str, rows: list[dict[str, Any]]) -> None:
-    write_csv(target / "splits" / f"{name}_{split}.csv", rows, columns=_COLUMNS, for_people=False)
 
 
 def main() -> None:

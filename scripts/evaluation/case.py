@@ -63,13 +63,7 @@ class EvaluatedCase:
         return np.zeros(self.brain_mask.shape, np.bool_) if self.label is None else self.label
 
 
-def read_case(
-    output: Mapping[str, Any],
-    *,
-    outputs: Sequence[str],
-    spacing_mm: Sequence[float] | None = None,
-    carry: Sequence[str] = (),
-) -> EvaluatedCase:
+def read_case(output: Mapping[str, Any], *, outputs: Sequence[str], carry: Sequence[str] = ()) -> EvaluatedCase:
     """Read one item of `engine.state.output` after decollation and postprocessing.
 
     Scores outside the brain mask are set to zero: nothing is reported there.
@@ -78,7 +72,6 @@ def read_case(
         output: `image`, `brain_mask` [1, H, W, D], `pred` [C, H, W, D], `case` and `dataset` names, maybe `label`
             [1, H, W, D] (non-zero inside lesions).
         outputs: names of the C channels.
-        spacing_mm: voxel edges in mm, needed when `image` is no MetaTensor.
         carry: more keys to keep where they are present, in the output or in its `attributes`.
 
     Raises:
@@ -106,7 +99,7 @@ def read_case(
             raise InputError(f"`{key}` of {name} must be finite in the brain, got {bad} NaN or infinite voxels")
         volumes[key] = np.where(brain_mask, volume, np.float32(0))
     known = {**output.get("attributes", {}), **output}
-    affine, spacing = _geometry(output["image"], spacing_mm, name)
+    affine, spacing = _geometry(output["image"], name)
     case = EvaluatedCase(
         dataset=str(output["dataset"]),
         case=str(output["case"]),
@@ -139,21 +132,13 @@ def _volume(value: Any) -> NDArray[np.float32]:
     return array[0]
 
 
-def _geometry(
-    image: Any, spacing_mm: Sequence[float] | None, name: str
-) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
-    """Return the affine and the voxel edges in mm, of which `spacing_mm` overrides the latter."""
-    if isinstance(image, MetaTensor):
-        affine = np.asarray(image.affine, dtype=np.float64)
-        edges = affine_to_spacing(affine, r=3) if spacing_mm is None else spacing_mm
-    elif spacing_mm is not None:
-        affine, edges = np.diag([*spacing_mm, 1.0]).astype(np.float64), spacing_mm
-    else:
-        raise InputError(
-            f"`image` of {name} must be a MetaTensor, got {type(image).__name__}, so the voxel size is unknown",
-            fix="Keep the meta data in the preprocessing, or give `spacing_mm`.",
-        )
-    first, second, third = (float(edge) for edge in edges)
+def _geometry(image: Any, name: str) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
+    """Return the affine and the voxel edges in mm."""
+    if not isinstance(image, MetaTensor):
+        what = f"`image` of {name} must be a MetaTensor, got {type(image).__name__}, so the voxel size is unknown"
+        raise InputError(what, fix="Keep the meta data in the preprocessing.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    first, second, third = (float(edge) for edge in affine_to_spacing(affine, r=3))
     return affine, (first, second, third)
 
 

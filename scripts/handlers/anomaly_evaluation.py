@@ -39,6 +39,7 @@ __all__ = ["AnomalyEvaluationHandler"]
 Points = Mapping[tuple[str, str], Mapping[str, float]]  # thresholds by name, of each data set and map
 _MOST_PANELS = 60  # small copies in the page
 _NOT_SCORES = (RECONSTRUCTION, "uncertainty", "brain_mask")
+_CARRIED = ("seconds", "age", "sex", "group")  # of a case, to `cases.csv` where present
 
 
 class AnomalyEvaluationHandler:
@@ -60,9 +61,8 @@ class AnomalyEvaluationHandler:
 
     Args:
         output_dir: the folder, made if missing; files of an earlier run are replaced.
-        outputs: names of the C channels of `pred`.
-        map_names: which of them are scores, higher meaning more anomalous; by default all but `reconstruction`,
-            `uncertainty` and `brain_mask`. The first one is the one in the pictures.
+        outputs: names of the C channels of `pred`; all but `reconstruction`, `uncertainty` and `brain_mask` are scores,
+            higher meaning more anomalous. The first score is the one in the pictures.
         region: `volume` counts every voxel, with score zero outside the brain (the paper's way); `brain` counts the
             voxels of the brain mask only. AUROC depends much on it, AUPRC and Dice hardly.
         thresholds: operating points of an earlier run or of a calibration: path of its `thresholds.json`, or
@@ -74,11 +74,9 @@ class AnomalyEvaluationHandler:
             (healthy sets by false positive volume). Cases of one data set need different names.
         lesion_bins_ml: volumes in ml that part the lesions of `lesion_sizes.csv`.
         num_bootstrap: rounds of the bootstrap intervals of the means; 0 for none.
-        carry: more keys of a case to copy to `cases.csv` where present.
-        spacing_mm: voxel edges in mm for images that are no MetaTensor.
 
     Raises:
-        InputError: when a name in `map_names` is not in `outputs`, or an option is not valid.
+        InputError: when no output is a score, or an option is not valid.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class AnomalyEvaluationHandler:
         output_dir: str,
         outputs: Sequence[str],
         *,
-        map_names: Sequence[str] | None = None,
         region: Region | str = Region.VOLUME,
         thresholds: ThresholdsSource = None,
         modality: str | None = None,
@@ -95,17 +92,13 @@ class AnomalyEvaluationHandler:
         panels: int | str = "all",
         lesion_bins_ml: Sequence[float] = (0.1, 1, 10),
         num_bootstrap: int = 10_000,
-        carry: Sequence[str] = ("seconds", "age", "sex", "group"),
-        spacing_mm: Sequence[float] | None = None,
     ) -> None:
         """Check the options; nothing is written before the run starts."""
         self.output_dir = Path(output_dir)
         self.outputs = list(outputs)
-        scores = [name for name in self.outputs if name not in _NOT_SCORES]
-        self.map_names = scores if map_names is None else list(map_names)
-        unknown = [name for name in self.map_names if name not in self.outputs]
-        if unknown or not self.map_names:
-            raise InputError(f"`map_names` must be some of the outputs {self.outputs}, got {self.map_names}")
+        self.map_names = [name for name in self.outputs if name not in _NOT_SCORES]
+        if not self.map_names:
+            raise InputError(f"`outputs` must hold a score, got {self.outputs}")
         if not all(0 < rate < 1 for rate in healthy_rates):
             raise InputError(f"`healthy_rates` must be in (0, 1), got {list(healthy_rates)}")
         check_whole(num_bootstrap, "num_bootstrap", least=0)
@@ -113,7 +106,6 @@ class AnomalyEvaluationHandler:
         self.region = check_choice(Region, region, "region")
         self.thresholds = read_thresholds(thresholds, modality=modality, preset=preset)
         self.healthy_rates, self.panels, self.num_bootstrap = tuple(healthy_rates), read_panels(panels), num_bootstrap
-        self.carry, self.spacing_mm = tuple(carry), spacing_mm
         self.logger = logging.getLogger(__name__)
 
     def direct(self, output_dir: str | PathLike[str], *, thresholds: ThresholdsSource) -> None:
@@ -144,7 +136,7 @@ class AnomalyEvaluationHandler:
     def _collect(self, engine: Engine) -> None:
         """Score the cases of one iteration as far as no common threshold is needed."""
         for item in engine_items(engine):
-            case = read_case(item, outputs=self.outputs, spacing_mm=self.spacing_mm, carry=self.carry)
+            case = read_case(item, outputs=self.outputs, carry=_CARRIED)
             rows, of_slices = [], []
             for name in self.map_names:
                 slices = case_slices(case, name, region=self.region)

@@ -89,10 +89,6 @@ def no_bool(value: Any) -> Any:
     return value
 
 
-def _as_flag(value: Any) -> bool:
-    return flag(value)
-
-
 def _odd_or_zero(value: int) -> int:
     if value and value % 2 == 0:
         raise ValueError("even")
@@ -207,7 +203,7 @@ if TYPE_CHECKING:  # what they are to a type checker
     AutocastDtype: TypeAlias = str | None
     NetworkDtype: TypeAlias = str | None
 else:
-    Flag = _kind(bool, "true or false", "true", BeforeValidator(_as_flag))
+    Flag = _kind(bool, "true or false", "true", BeforeValidator(flag))
     Whole = Annotated[int, BeforeValidator(no_bool)]
     Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
     Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]

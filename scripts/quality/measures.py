@@ -225,7 +225,8 @@ def tissue_fit(image: NDArray, brain: NDArray, *, fluid: NDArray, grey: NDArray)
     partial = -precision[:, 0, 1] / np.sqrt(precision[:, 0, 0] * precision[:, 1, 1])
     varying = 1 / np.linalg.inv(covariance[:, 1:, 1:] + RIDGE * np.eye(2))[:, 0, 0]
     telling = varying >= np.quantile(varying, 1 - TELLING_SHARE)
-    grey_voxels, white_voxels = (_blocks(share)[kept] & inside for share in _tissues(fluid, grey))
+    tissues = (grey > GREY_SHARE, 1 - fluid - grey > WHITE_SHARE)
+    grey_voxels, white_voxels = (_blocks(share)[kept] & inside for share in tissues)
     return TissueFit(
         similarity=float(np.sqrt(max(0.0, best.mean()))),
         fluid=float(np.median(partial[telling])),
@@ -246,10 +247,6 @@ def _covariance(fields: NDArray, inside: NDArray[np.bool_]) -> NDArray[np.float6
     means = (fields * inside).sum(axis=2, dtype=np.float64) / count
     centred = (fields - means[..., None]) * inside
     return np.einsum("inv,jnv->nij", centred, centred) / count[:, None, None]
-
-
-def _tissues(fluid: NDArray, grey: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    return grey > GREY_SHARE, 1 - fluid - grey > WHITE_SHARE
 
 
 def _grey_white(image: NDArray, inside: NDArray, grey: NDArray, white: NDArray) -> float:

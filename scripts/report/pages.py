@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import matplotlib.image
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from scripts.report.tables import markdown_table, write_csv, write_text
+from scripts.report.tables import coordinates, markdown_table, write_csv, write_text
 from scripts.report.words import healthy_rank, scan_status, show_number, show_value
 from scripts.results import bundle_version
 
@@ -187,25 +187,11 @@ def write_regions(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]
         rows: `result.json` of each scan.
     """
     lines = [
-        {"case": row.get("case"), "modality": row.get("modality"), **region, **_coordinates(region)}
+        {"case": row.get("case"), "modality": row.get("modality"), **region, **coordinates(region, _POINTS)}
         for row in rows
         for region in row.get("regions") or []
     ]
-    points = [_coordinate(name, axis) for name in _POINTS for axis in "xyz"]
-    write_csv(path, lines, columns=(*_REGION_COLUMNS, *points))
-
-
-def _coordinate(name: str, axis: str) -> str:
-    return f"{name.removesuffix('_mm')}_{axis}_mm"
-
-
-def _coordinates(region: Mapping[str, Any]) -> dict[str, float]:
-    """Return the points of a region as one entry a coordinate."""
-    return {
-        _coordinate(name, axis): value
-        for name in _POINTS
-        for axis, value in zip("xyz", region.get(name) or (), strict=False)
-    }
+    write_csv(path, lines, columns=(*_REGION_COLUMNS, *coordinates({}, _POINTS)))
 
 
 def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:

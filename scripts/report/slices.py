@@ -51,7 +51,8 @@ def draw_mosaic(view: PageView, *, columns: int = 6, dpi: int | None = None) -> 
     for place, picture in enumerate(pictures):
         row, column = 2 * (place // columns), place % columns
         _draw_scan(cells[row, column], picture, window, spacing, caption=True)
-        _draw_map(cells[row + 1, column], picture, spacing, top)
+        scores = picture.layers["anomaly_map"]
+        cells[row + 1, column].imshow(scores, cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
     _draw_bar(figure, float(size[0]), top, view.threshold)
     own = math.ceil(view.volumes["image"].shape[0] / _CELL_INCHES)
     return _png_bytes(figure, max(_LEAST_DPI, own) if dpi is None else dpi)
@@ -80,10 +81,6 @@ def _draw_scan(
         _write_on(axis, 0.02, 0.96, f"z {picture.height_mm:.0f} mm", "left")
         _write_on(axis, 0.03, 0.5, "R", "left")
         _write_on(axis, 0.97, 0.5, "L", "right")
-
-
-def _draw_map(axis: Axes, picture: SlicePicture, spacing: NDArray[np.float64], top: float) -> None:
-    axis.imshow(picture.layers["anomaly_map"], cmap=MAP, vmin=0.0, vmax=top, aspect=spacing[1] / spacing[0])
 
 
 def _draw_bar(figure: Figure, width: float, top: float, threshold: float | None) -> None:

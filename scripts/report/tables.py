@@ -20,6 +20,7 @@ __all__ = [
     "Cell",
     "PaperTable",
     "average_tables",
+    "coordinates",
     "format_mean",
     "format_number",
     "latex_table",
@@ -134,7 +135,7 @@ _CHANGE_COLUMNS = (
     "case", "baseline", "modality", "status", "reasons", "rank", "change", "place", "side", "lobe", "structure",
     "before_ml", "after_ml", "change_ml", "difference", "evidence",
 )  # fmt: skip
-_CHANGE_POINTS = {"peak_mm": "peak", "peak_mni_mm": "peak_mni"}
+_CHANGE_POINTS = ("peak_mm", "peak_mni_mm")
 
 
 def write_changes(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -155,16 +156,21 @@ def write_changes(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]
         scan = {"case": row.get("case"), "modality": row.get("modality"), "baseline": change.get("baseline")}
         scan |= {"status": change.get("status"), "reasons": "; ".join(change.get("reasons") or [])}
         regions = change.get("regions") or [{}]
-        lines += [{**scan, **region, **_coordinates(region)} for region in regions]
-    points = [f"{name}_{axis}_mm" for name in _CHANGE_POINTS.values() for axis in "xyz"]
-    write_csv(path, lines, columns=(*_CHANGE_COLUMNS, *points))
+        lines += [{**scan, **region, **coordinates(region, _CHANGE_POINTS)} for region in regions]
+    write_csv(path, lines, columns=(*_CHANGE_COLUMNS, *coordinates({}, _CHANGE_POINTS)))
 
 
-def _coordinates(region: Mapping[str, Any]) -> dict[str, float]:
+def coordinates(region: Mapping[str, Any], points: Sequence[str]) -> dict[str, float | None]:
+    """Return points of a region as one column a coordinate, such as `peak_x_mm` of `peak_mm`; None where it has none.
+
+    Args:
+        region: of a result.
+        points: names of entries [3], mm.
+    """
     return {
-        f"{name}_{axis}_mm": value
-        for key, name in _CHANGE_POINTS.items()
-        for axis, value in zip("xyz", region.get(key) or (), strict=False)
+        f"{name.removesuffix('_mm')}_{axis}_mm": value
+        for name in points
+        for axis, value in zip("xyz", region.get(name) or (None, None, None), strict=False)
     }
 
 

@@ -192,10 +192,10 @@ class CaseSteps:
                 row |= self._scan(item, files, shared)
             except Exception as error:
                 first = reason(error)
-                row["status"] = "refused" if isinstance(first, ScanRefused) else "failed"
-                row["reasons"] = first.reasons if isinstance(first, ScanRefused) else [_words(first)]
+                row |= {"status": "failed", "reasons": [str(first) or type(first).__name__]}
                 shared.setdefault("failed", item["modality"])
                 if isinstance(first, ScanRefused):
+                    row |= {"status": "refused", "reasons": first.reasons}
                     row |= self._refusal(first, files, item)
                 elif not isinstance(first, InputError):
                     logger.error("%s: %s", case["case"], first, exc_info=error)
@@ -251,10 +251,6 @@ class CaseSteps:
         data: dict[Any, Any] = {**item, **refusal.data}
         draw_case_picture(files.picture(item["modality"]), data, title=f"{item['case']}: refused")
         return _facts(read_notes(data))
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _facts(notes: Mapping[str, Mapping[str, Any]]) -> Row:

@@ -32,13 +32,12 @@ def walk(root: Path, call: Callable[[], object]) -> tuple[list[str], int]:
 
     def note(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        path = Path(code.co_filename)
-        if event != "call" or code in entered or code.co_name.startswith("<") or path.suffix != ".py":
-            return
-        if not path.is_relative_to(root) or path.name in LEFT_OUT:
+        if event != "call" or code in entered:
             return
         entered.add(code)
-        name = path.relative_to(root).as_posix()
+        name = code.co_filename.removeprefix(f"{root}/")
+        if name == code.co_filename or name in LEFT_OUT or code.co_name.startswith("<") or not name.endswith(".py"):
+            return
         if not files or files[-1] != name:
             files.append(name)
 

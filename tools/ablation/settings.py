@@ -147,14 +147,10 @@ def read_settings(given: Mapping[str, Any], *, where: str | Path | None = None) 
     for name in given:
         if name not in SETTING_KEYS:
             raise unknown_option(str(name), SETTING_KEYS, where=where, mark="")
-    found = {name: _plain(value) for name, value in _Settings.check(given, where=where).items()}
+    found = _Settings.check(given, where=where)
+    found |= {name: str(value) for name, value in found.items() if isinstance(value, StrEnum)}  # as JSON holds it
     alone = [name for name in _ONE_OR_SEVERAL if isinstance(found.get(name), list) and len(found[name]) == 1]
     return found | {name: found[name][0] for name in alone}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it."""
-    return str(value) if isinstance(value, StrEnum) else value
 
 
 SHIPPED = "shipped"

@@ -149,12 +149,9 @@ def sample_lesion(
     shift = push_mm * slope / np.linalg.norm(slope, axis=0).max()
     weight = ndimage.gaussian_filter(label.astype(np.float64), 0.5)
     fields = [weight, depth / depth.max(), noise, *shift]
-    fine = [_finer(field.astype(np.float32)) for field in fields]
+    options = {"order": 1, "grid_mode": True, "mode": "nearest"}
+    fine = [ndimage.zoom(field.astype(np.float32), _COARSE, **options) for field in fields]
     return Lesion(fine[0] * brain, fine[1], np.roll(fine[2], 7, axis=0), np.stack(fine[3:]))
-
-
-def _finer(field: NDArray) -> NDArray:
-    return ndimage.zoom(field, _COARSE, order=1, grid_mode=True, mode="nearest")
 
 
 def on_grid(lesion: Lesion, to_lesion: NDArray, shape: tuple[int, ...]) -> Lesion:
