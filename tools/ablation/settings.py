@@ -36,6 +36,7 @@ _MAPS = Literal["anomaly_map", "single", "single_l1", "mean", "mean_l1", "mean_s
 FIT_KEYS = ("population_smoothing", "fitted_components", "component_smoothing")
 POPULATION_KEYS = ("population_datasets", "population_limit", "population_samples", *FIT_KEYS)  # of one measured here
 _NOT_OPTIONS = ("map", *POPULATION_KEYS)  # of `MapOptions`
+_AFTER_MAP = ("min_volume_ml",)  # what a preset says of inference beyond the map
 _ONE_OR_SEVERAL = ("timestep", "ssim_sigma")
 _Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 _Sigma = Annotated[Number, Field(ge=0, le=20)]
@@ -188,5 +189,6 @@ def preset_settings(name: str, parser: ConfigParser) -> dict[str, Any]:
         values |= {key: value for key, value in dict(parser.get_parsed_content(block)).items() if key in SETTING_KEYS}
     if name != SHIPPED:
         path = _folder() / f"{_PREFIX}{name}.yaml"
-        values |= read_settings(ConfigParser.load_config_file(str(path)), where=path)
+        given = ConfigParser.load_config_file(str(path))
+        values |= read_settings({key: value for key, value in given.items() if key not in _AFTER_MAP}, where=path)
     return read_settings(values)
