@@ -72,8 +72,8 @@ def mahalanobis_map(
     _check_extended(population, cloud_covariance, image)
     dtype = torch.promote_types(torch.promote_types(image.dtype, reconstructions.dtype), torch.float32)
     with _without_autocast(image.device.type):
-        mask = (brain_mask != 0).flatten(1).to(dtype)
-        if not bool(mask.any()):
+        mask = (brain_mask if brain_mask.dtype == torch.bool else brain_mask != 0).flatten(1).to(dtype)
+        if not bool(mask.sum()):  # of numbers, as any() of them, or of a bool tensor, takes five times as long
             raise InputError("`brain_mask` must hold at least one brain voxel, got none")
         cloud = reconstructions.to(dtype).flatten(2)
         mean = cloud.mean(dim=0)
@@ -161,15 +161,16 @@ def _precision_gain(covariance: CloudCovariance) -> Tensor:
 def _precision_times(covariance: CloudCovariance, difference: Tensor, projections: Tensor) -> Tensor:
     """Return Σ⁻¹d = (d − Xᵀ U diag(α/(λ + α g)) Uᵀ X d) / λ, `[S, P]`."""
     smooth_part = _back_project(covariance, _precision_gain(covariance), projections)
-    return (difference - smooth_part) / covariance.ridge
+    return torch.sub(difference, smooth_part, out=smooth_part).div_(covariance.ridge)
 
 
 def _variance(covariance: CloudCovariance) -> Tensor:
     """Return diag(Σ) by slice, `[S, P]`, one sample at a time: no second tensor of the cloud's size."""
-    total = torch.zeros_like(covariance.deviations[:, 0])
-    for sample in covariance.deviations.unbind(dim=1):
+    first, *others = covariance.deviations.unbind(dim=1)
+    total = first.square()
+    for sample in others:
         total.addcmul_(sample, sample)
-    return covariance.ridge + covariance.weight * total
+    return total.mul_(covariance.weight).add_(covariance.ridge)
 
 
 def _reference(covariance: CloudCovariance, difference: Tensor, projections: Tensor) -> Tensor:
@@ -192,14 +193,15 @@ def _conditional(covariance: CloudCovariance, difference: Tensor, projections: T
     basis = covariance.eigenvectors * _precision_gain(covariance).sqrt().unsqueeze(1)
     deviations = covariance.deviations
     rows = basis.mT.expand(len(deviations), -1, -1)
-    # Slice by slice, so that UᵀX stays in the cache instead of becoming a second tensor of the cloud's size, and its
-    # sums into memory that is there already: allocated in between, they would keep UᵀX's from being used again.
-    leverage = torch.empty_like(difference)
+    # Slice by slice in the same memory, so that UᵀX stays in the cache instead of becoming a second tensor of the
+    # cloud's size. What follows is computed in place: a pass over memory that is new costs twice as much.
+    leverage, whitened = torch.empty_like(difference), torch.empty_like(deviations[0])
     for u, x, total in zip(rows, deviations, leverage, strict=True):
-        torch.sum((u @ x).square_(), dim=0, out=total)
+        torch.sum(torch.mm(u, x, out=whitened).square_(), dim=0, out=total)
     # (Σ⁻¹)ᵢᵢ >= 1/Σᵢᵢ always; rounding of 1 − q must not take it below.
-    precision = torch.maximum((1 - leverage) / covariance.ridge, 1 / _variance(covariance))
-    return _precision_times(covariance, difference, projections).abs() / precision.sqrt()
+    precision = torch.sub(1, leverage, out=leverage).div_(covariance.ridge)
+    torch.maximum(precision, _variance(covariance).reciprocal_(), out=precision)
+    return _precision_times(covariance, difference, projections).abs_().div_(precision.sqrt_())
 
 
 def _diagonal(covariance: CloudCovariance, difference: Tensor, projections: Tensor) -> Tensor:
