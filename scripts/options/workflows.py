@@ -267,6 +267,9 @@ class PreprocessOptions(_Raw):
     role: none_or(Literal["healthy", "lesion"]) = option("by default lesion where there are labels", group=_DATA)  # type: ignore[valid-type]
     modality: none_or(Modality) = option("both by default", group=_WHAT)  # type: ignore[valid-type]
     num_workers: Whole = option("cases at a time", ge=1, le=256, group=_RUN)
+    cluster: none_or(_Address) = option(  # type: ignore[valid-type]
+        "address of a Dask scheduler whose workers do the cases; needs the package distributed", group=_RUN
+    )
     device: Device = option("for brain extraction; auto takes a GPU where there is one", group=_RUN)
     progress: Flag = option("show progress bars", group=_RUN)
     grid: Literal["1mm", "2mm"] = option("of the result", group=_OUT)

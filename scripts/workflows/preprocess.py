@@ -16,7 +16,7 @@ from scripts.data.folders import check_writable
 from scripts.errors import InputError, check_choice
 from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
-from scripts.workflows.processes import LOST, run_in_processes
+from scripts.workflows.processes import LOST, run_in_processes, run_on_cluster
 from scripts.workflows.scan_steps import input_checksums
 from tqdm import tqdm
 
@@ -43,6 +43,7 @@ class Preprocess:
         participants: a `participants.tsv` with age, sex and group, whose lines are added to that of the set.
         parameters: what to note beside the results.
         num_workers: cases at a time, each in a process of its own; 0 and 1 stay in this one.
+        cluster: address of a Dask scheduler whose workers do the cases; None for this machine alone.
         overwrite: whether finished cases are done again, and foreign files replaced.
         progress: whether to show a progress bar over the cases, on a terminal only.
 
@@ -59,6 +60,7 @@ class Preprocess:
     participants: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     num_workers: int = 1
+    cluster: str | None = None
     overwrite: bool = False
     progress: bool = True
 
@@ -137,10 +139,14 @@ class Preprocess:
         return record["scans"]
 
     def _results(self, steps: CaseSteps, cases: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Row]]]:
-        if int(self.num_workers) < 2:
+        if self.cluster is not None:
+            results = run_on_cluster(steps.run, cases, address=self.cluster)
+        elif int(self.num_workers) > 1:
+            results = run_in_processes(steps.run, cases, num_workers=int(self.num_workers))
+        else:
             yield from ((case["case"], steps.run(case)) for case in cases)
             return
-        with closing(run_in_processes(steps.run, cases, num_workers=int(self.num_workers))) as finished:
+        with closing(results) as finished:
             for index, rows in finished:
                 yield cases[index]["case"], _lost(cases[index]) if rows is None else rows
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from scripts.errors import InputError
+from tools.benchmark import training
 from tools.benchmark.growth import map_growth
 from tools.benchmark.training import training_speed
 
@@ -31,6 +32,27 @@ def test_training_speed_compares_the_loader_with_batches_in_memory(tmp_path) -> 
     assert values["training, loader over batches in memory"] > 0
     assert values["training, two processes, loader over loader"] > 0
     assert values["training, activation checkpointing, peak of a step"] >= 0
+
+
+def test_a_run_that_is_stopped_leaves_what_was_measured(tmp_path, monkeypatch) -> None:
+    runs = iter(range(5))  # a sixth is not to be had
+
+    def fake(*_, **__) -> dict[str, float]:
+        return {"samples_a_second": 10.0 + next(runs), "peak_mib": 1.0, "batch_size": 8}
+
+    monkeypatch.setattr(training, "_run", fake)
+    variants, table = ["float32", "loader", "batches in memory"], tmp_path / "table.csv"
+    with pytest.raises(StopIteration):
+        training_speed(output_dir=str(tmp_path), dataset_dir="none", variants=variants, rounds=2, table=str(table))
+    measures = json.loads((tmp_path / "training.json").read_text())["measures"]
+    found = {measure["measure"]: (measure["value"], measure["repeats"]) for measure in measures}
+    assert found["training, batches in memory, batches of 8"] == (11.5, 2)
+    assert found["training, loader over batches in memory"] == (pytest.approx((11 / 10 + 14 / 13) / 2), 2)
+    assert found["training, float32 over batches in memory"] == (1.2, 1)
+    lines = table.read_text().splitlines()[1:]
+    assert [line.split('"')[1] for line in lines if "batches of 8" in line] == [
+        "training, batches in memory, batches of 8", "training, loader, batches of 8",
+    ]  # fmt: skip
 
 
 def test_an_unknown_variant_is_refused(tmp_path) -> None:

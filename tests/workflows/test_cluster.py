@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import monai.bundle
@@ -18,13 +20,14 @@ import pytest
 
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.errors import InputError
-from scripts.options.fields import checked
-from scripts.options.workflows import InferenceOptions
+from scripts.options.fields import Options, checked
+from scripts.options.workflows import InferenceOptions, PreprocessOptions
 from scripts.workflows.processes import run_on_cluster
 
 from .conftest import FAST
+from .test_preprocess import FAST as FAST_PREPROCESS
 
-CONFIG = "bundle/configs/inference.yaml"
+CONFIG, PREPROCESS = "bundle/configs/inference.yaml", "bundle/configs/preprocess.yaml"
 COUNT = 6
 
 
@@ -41,45 +44,77 @@ def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         list(run_on_cluster(str, [1], address="tcp://127.0.0.1:1"))
 
 
-def test_an_address_is_one() -> None:
-    assert checked(InferenceOptions, "cluster", "tcp://node7:8786") == "tcp://node7:8786"
+@pytest.mark.parametrize("options", [InferenceOptions, PreprocessOptions])
+def test_an_address_is_one(options: type[Options]) -> None:
+    assert checked(options, "cluster", "tcp://node7:8786") == "tcp://node7:8786"
     with pytest.raises(InputError, match=r"`cluster` must be an address such as tcp://host:8786, or none, got 'node7'"):
-        checked(InferenceOptions, "cluster", "node7")
+        checked(options, "cluster", "node7")
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing_and_nothing_is_done_twice(
     root: Path, trained: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
-    (tmp_path / "scans").mkdir()
-    for number in range(COUNT):
-        volume = np.asarray(phantom_volume((32, 32, 16), number, "t1")[0]).astype(np.float32)
-        nib.save(nib.Nifti1Image(volume, phantom_affine((32, 32, 16), 2.0)), tmp_path / "scans" / f"s{number}_t1.nii.gz")
     options = {**FAST, "checkpoint": str(trained[0] / "model.pt"), "report": False, "picture": False, "num_samples": 40}
     monkeypatch.setenv("PYTHONPATH", str(root))
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,  # a command has no other client either
-    ):
-        pids = list(client.run(os.getpid).values())
-        killer = _Killer(pids[0], lambda: _finished(tmp_path / "out"))
+    with _cluster() as (address, pid):
+        killer = _Killer(pid, lambda: _finished(tmp_path / "out"))
         killer.start()
         monai.bundle.run(
-            config_file=str(root / CONFIG), input=str(tmp_path / "scans"), output_dir=str(tmp_path / "out"),
-            cluster=cluster.scheduler_address, **options,
+            config_file=str(root / CONFIG), input=_scans(tmp_path / "scans"), output_dir=str(tmp_path / "out"),
+            cluster=address, **options,
         )  # fmt: skip
-        killer.join(1)
-    assert killer.killed, "a worker died while scans were left"
-    after = _finished(tmp_path / "out")
-    assert len(after) == COUNT, "nothing is lost"
-    assert {name: after[name] for name in killer.killed} == killer.killed, "nothing is done twice"
+        killer.check()
     table = (tmp_path / "out" / "summary.csv").read_text().splitlines()
     assert [line.split(",")[2] for line in table[1:]] == ["ok"] * COUNT
 
 
+def test_cases_of_a_worker_that_is_killed_are_preprocessed_by_the_other(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "Train" / "Mine"
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    with _cluster() as (address, pid):
+        options = {"input": _scans(tmp_path / "raw"), "dataset": "Mine", "dataset_dir": str(tmp_path), "cluster": address}
+        killer = _Killer(pid, lambda: _preprocessed(folder))
+        killer.start()
+        monai.bundle.run(config_file=str(root / PREPROCESS), **FAST_PREPROCESS, **options)
+        killer.check()
+        before, lost = _preprocessed(folder), folder / "t1" / "s3_t1.nii.gz"
+        lost.unlink()
+        monai.bundle.run(config_file=str(root / PREPROCESS), **FAST_PREPROCESS, **options)
+    after = _preprocessed(folder)
+    assert lost.is_file(), "the same command brings what is missing"
+    assert [name for name in after if after[name] != before[name]] == ["s3"], "and leaves the others alone"
+    table = (folder / "quality" / "preprocessing.csv").read_text().splitlines()
+    assert len(table) == COUNT + 1
+    assert all(",ok," in line for line in table[1:])
+
+
+def _scans(folder: Path) -> str:
+    folder.mkdir()
+    for number in range(COUNT):
+        volume = np.asarray(phantom_volume((32, 32, 16), number, "t1")[0]).astype(np.float32)
+        nib.save(nib.Nifti1Image(volume, phantom_affine((32, 32, 16), 2.0)), folder / f"s{number}_t1.nii.gz")
+    return str(folder)
+
+
+@contextmanager
+def _cluster() -> Iterator[tuple[str, int]]:
+    """Give the address of a scheduler with two workers, and the process of one of them."""
+    distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,  # a command has no other client either
+    ):
+        yield cluster.scheduler_address, next(iter(client.run(os.getpid).values()))
+
+
 def _finished(folder: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
+
+
+def _preprocessed(folder: Path) -> dict[str, int]:
+    records = {path: json.loads(path.read_text()) for path in sorted(folder.glob("quality/*.json"))}
+    return {path.stem: path.stat().st_mtime_ns for path, record in records.items() if record["scans"]}
 
 
 class _Killer(threading.Thread):
@@ -97,3 +132,11 @@ class _Killer(threading.Thread):
         if 2 <= len(done) < COUNT:
             os.kill(self.pid, signal.SIGKILL)
             self.killed = done
+
+    def check(self) -> None:
+        """Check that no item was lost, and none done twice."""
+        self.join(1)
+        assert self.killed, "a worker died while scans were left"
+        after = self.finished()
+        assert len(after) == COUNT, "nothing is lost"
+        assert {name: after[name] for name in self.killed} == self.killed, "nothing is done twice"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,8 @@ def training_speed(
 ) -> None:
     """Time training steps of train.yaml, each variant in a fresh process with one thread, in turns.
 
-    Writes training.json and training.md. The loader's rate over that of batches in memory says whether the loader is
+    Writes training.json and training.md after each run, and the lines of the table after the last one of each variant:
+    what ends it leaves what was measured. The loader's rate over that of batches in memory says whether the loader is
     the limit (it has a process of its own and needs a second core).
 
     Args:
@@ -68,32 +70,43 @@ def training_speed(
     from scripts.data.folders import check_writable
     from scripts.data.phantom import write_phantom_tree
     from scripts.errors import InputError
-    from scripts.report.tables import write_json, write_text
-    from tools.benchmark.measure import append_measures, describe_machine, measures_table
+    from tools.benchmark.measure import append_measures, describe_machine
 
-    chosen = list(_VARIANTS) if variants is None else variants
-    unknown = [name for name in chosen if name not in _VARIANTS]
+    wanted = variants or list(_VARIANTS)
+    unknown = [name for name in wanted if name not in _VARIANTS]
     if unknown:
         raise InputError(f"`variants` must be out of {', '.join(_VARIANTS)}, got {', '.join(unknown)}")
+    chosen = [name for name in _VARIANTS if name in wanted]  # what others are compared with comes before them
     check_writable(output_dir)
     machine: dict[str, Any] = {**describe_machine(), "threads": 1}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
+    found: dict[str, list[dict[str, float]]] = {}
+    last = 1 if quick else rounds
     with tempfile.TemporaryDirectory() as folder:
         data = dataset_dir or str(write_phantom_tree(Path(folder) / "data", datasets=["ds002748"], num_train=8))
-        for name in chosen * (1 if quick else rounds):
-            logger.info("%s ...", name)
+        for turn, name in product(range(1, last + 1), chosen):
+            logger.info("%s, round %d of %d ...", name, turn, last)
             count = max(steps // (_PAPER_SHARE if name.startswith("paper") else 1), 2)
-            found[name].append(_run({**_PLAIN, **_VARIANTS[name]}, data, steps=2 if quick else count, quick=quick))
-    measures = [measure for name in chosen for measure in _measures(name, found)]
+            figures = _run({**_PLAIN, **_VARIANTS[name]}, data, steps=2 if quick else count, quick=quick)
+            found.setdefault(name, []).append(figures)
+            report = _write(Path(output_dir), found, machine)
+            if table is not None and turn == last and not quick:
+                append_measures(table, list(_measures(name, found)), machine)
+    logger.info("%s\nwritten to %s", report, Path(output_dir).absolute())
+
+
+def _write(folder: Path, found: Mapping[str, list[dict[str, float]]], machine: Mapping[str, Any]) -> str:
+    """Write what was measured so far, and return it as Markdown."""
+    from scripts.report.tables import write_json, write_text
+    from tools.benchmark.measure import measures_table
+
+    measures = [measure for name in found for measure in _measures(name, found)]
     report = (
         f"# Training speed\n\n{machine['cpu']}, {machine['cores']} cores, one thread a process, "
         f"load {machine['load']} at the start, torch {machine['torch']}.\n\n{measures_table(measures)}"
     )
-    write_json(Path(output_dir) / "training.json", {"machine": machine, "measures": [one.row() for one in measures]})
-    write_text(Path(output_dir) / "training.md", report)
-    if table is not None and not quick:
-        append_measures(table, measures, machine)
-    logger.info("%s\nwritten to %s", report, Path(output_dir).absolute())
+    write_json(folder / "training.json", {"machine": machine, "measures": [one.row() for one in measures]})
+    write_text(folder / "training.md", report)
+    return report
 
 
 def _run(variant: Mapping[str, Any], dataset_dir: str, *, steps: int, quick: bool) -> dict[str, float]:
@@ -116,7 +129,8 @@ def _measures(name: str, found: Mapping[str, list[dict[str, float]]]) -> Iterato
     yield Measure(f"training, {name}, peak of a step", "MiB", [one["peak_mib"] for one in found[name]])
     other = _OVER.get(name, "batches in memory")
     if other in found and other != name:
-        ratios = [rate / one["samples_a_second"] for rate, one in zip(rates, found[other], strict=True)]
+        pairs = zip(rates, found[other], strict=False)  # the rounds so far
+        ratios = [rate / one["samples_a_second"] for rate, one in pairs]
         yield Measure(f"training, {name} over {other}", "times", ratios)
 
 
