@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -26,7 +27,9 @@ __all__ = [
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
 AUTO = "auto"
+_ROUNDING = 0.01  # of bfloat16 inputs, weights and results it is 0.003
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -103,7 +106,8 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
 
     Args:
         name: `bfloat16`, `float16` or None; `auto` takes bfloat16 where the device computes in it, which is about twice
-            as fast there.
+            as fast there. On a CPU one slice is convolved in both types first: where they differ by more than rounding,
+            auto says so and stays with float32.
         device: where the network runs.
 
     Returns:
@@ -120,7 +124,26 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
     from llvmlite import binding  # comes with numba
 
     features = binding.get_host_cpu_features()
-    return "bfloat16" if features.get("avx512bf16") or features.get("amx-bf16") or features.get("bf16") else None
+    if not any(features.get(name) for name in ("avx512bf16", "amx-bf16", "bf16")):
+        return None
+    difference = _bfloat16_difference()
+    if difference <= _ROUNDING:
+        return "bfloat16"
+    logger.warning(
+        "bfloat16 convolutions of this processor are off by %.2g of their size: float32 is taken", difference
+    )
+    return None
+
+
+def _bfloat16_difference() -> float:
+    """Return how far a convolution of one made-up slice in bfloat16 is from that in float32, over the latter's norm."""
+    import torch
+    from torch.nn.functional import conv2d
+
+    generator = torch.Generator().manual_seed(0)
+    image, weight = (torch.randn(shape, generator=generator) for shape in ((1, 16, 96, 96), (32, 16, 3, 3)))
+    exact = conv2d(image, weight, padding=1)
+    return float((conv2d(image.bfloat16(), weight.bfloat16(), padding=1).float() - exact).norm() / exact.norm())
 
 
 _MEANT = "$@%#"  # characters that mean something to the parser

@@ -177,7 +177,7 @@ class Preprocess:
     def _earlier(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows of cases that earlier runs brought and this one does not know."""
         now = {row["case"] for row in rows}
-        records = (CaseFiles(self.folder, path.stem) for path in (self.folder / "quality").glob("*.json"))
+        records = (CaseFiles(self.folder, path.stem) for path in (self.folder / "quality").glob("[!.]*.json"))
         return [row for files in records if files.case not in now for row in files.read_record().get("scans", [])]
 
 

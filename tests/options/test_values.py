@@ -45,6 +45,15 @@ def test_auto_takes_bfloat16_where_the_processor_computes_in_it(monkeypatch: pyt
     assert usable_dtype(None, torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize("factor", [1.05, float("nan")])
+def test_auto_stays_with_float32_where_bfloat16_is_wrong(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, factor: float) -> None:
+    real = torch.nn.functional.conv2d
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"avx512bf16": True})
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda image, weight, **more: real(image, weight, **more) * (factor if image.dtype == torch.bfloat16 else 1))
+    assert usable_dtype("auto", torch.device("cpu")) is None
+    assert "float32 is taken" in caplog.text
+
+
 def test_the_cpu_is_always_there() -> None:
     assert usable_device("cpu") == torch.device("cpu")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -80,6 +81,7 @@ def test_cases_of_a_worker_that_is_killed_are_preprocessed_by_the_other(root: Pa
         killer.check()
         before, lost = _preprocessed(folder), folder / "t1" / "s3_t1.nii.gz"
         lost.unlink()
+        shutil.copy(folder / "quality" / "s1.json", folder / "quality" / ".tmp-1-2.json")  # as a killed process leaves it
         monai.bundle.run(config_file=str(root / PREPROCESS), **FAST_PREPROCESS, **options)
     after = _preprocessed(folder)
     assert lost.is_file(), "the same command brings what is missing"
@@ -113,7 +115,7 @@ def _finished(folder: Path) -> dict[str, int]:
 
 
 def _preprocessed(folder: Path) -> dict[str, int]:
-    records = {path: json.loads(path.read_text()) for path in sorted(folder.glob("quality/*.json"))}
+    records = {path: json.loads(path.read_text()) for path in sorted(folder.glob("quality/[!.]*.json"))}
     return {path.stem: path.stat().st_mtime_ns for path, record in records.items() if record["scans"]}
 
 
