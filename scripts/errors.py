@@ -142,6 +142,8 @@ def check_finite(**tensors: Tensor) -> None:
     import torch
 
     for name, tensor in tensors.items():
+        if tensor.dtype == torch.bool:
+            continue
         total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if bool(torch.isfinite(total)):  # a NaN or an infinity would stay in the sum, and a sum is quicker to look at
             continue

@@ -14,6 +14,8 @@ from torch import Tensor
 
 __all__ = ["Score", "mahalanobis_map"]
 
+_LEVERAGE = 0.5  # q below it leaves 1 − q with the digits that it has
+
 
 @torch.no_grad()
 def mahalanobis_map(
@@ -79,7 +81,7 @@ def mahalanobis_map(
         mean = cloud.mean(dim=0)
         if not bool(torch.isfinite(mean.sum())):  # finds in one pass over P values what would take one over K·P
             check_finite(reconstructions=reconstructions)
-        difference = (image.to(dtype).flatten(1) - mean) * mask
+        difference = (image.to(dtype).flatten(1) - mean).mul_(mask)
         if population is None:
             deviations = torch.addcmul(-mean * mask, cloud, mask).transpose(0, 1)  # (r − mean) · mask in one pass
             if cloud_covariance != 1:
@@ -198,9 +200,10 @@ def _conditional(covariance: CloudCovariance, difference: Tensor, projections: T
     leverage, whitened = torch.empty_like(difference), torch.empty_like(deviations[0])
     for u, x, total in zip(rows, deviations, leverage, strict=True):
         torch.sum(torch.mm(u, x, out=whitened).square_(), dim=0, out=total)
-    # (Σ⁻¹)ᵢᵢ >= 1/Σᵢᵢ always; rounding of 1 − q must not take it below.
+    safe = bool(leverage.max() < _LEVERAGE)
     precision = torch.sub(1, leverage, out=leverage).div_(covariance.ridge)
-    torch.maximum(precision, _variance(covariance).reciprocal_(), out=precision)
+    if not safe:  # (Σ⁻¹)ᵢᵢ >= 1/Σᵢᵢ always; rounding of 1 − q must not take it below
+        torch.maximum(precision, _variance(covariance).reciprocal_(), out=precision)
     return _precision_times(covariance, difference, projections).abs_().div_(precision.sqrt_())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,7 +98,7 @@ class Preprocess:
             overwrite=self.overwrite,
         )
         check_writable(self.folder)
-        found = {case["case"]: self._finished(case) for case in self.cases}
+        found = {case["case"]: steps.finished(case) for case in self.cases}
         todo = [case for case in self.cases if found[case["case"]] is None]
         if len(todo) < len(self.cases):
             logger.info("skipped %d finished case(s); --overwrite true does them again", len(self.cases) - len(todo))
@@ -122,25 +121,9 @@ class Preprocess:
             return row
         return {**row, "status": "failed", "reasons": ["its files were removed while the others were made"]}
 
-    def _finished(self, case: Mapping[str, Any]) -> list[Row] | None:
-        files = CaseFiles(self.folder, case["case"])
-        try:
-            inputs = [input_checksums(scan) for scan in case["scans"]]
-        except InputError:
-            return None  # reported when its turn comes
-        if self.overwrite or not files.is_finished(inputs):
-            return None
-        record = files.read_record()
-        before, now = record.get("parameters", {}), json.loads(json.dumps(dict(self.parameters)))
-        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        if changed:
-            logger.warning("%s: done again, as it was finished with another %s.", case["case"], ", ".join(changed))
-            return None
-        return record["scans"]
-
     def _results(self, steps: CaseSteps, cases: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Row]]]:
         if self.cluster is not None:
-            results = run_on_cluster(steps.run, cases, address=self.cluster)
+            results = run_on_cluster(steps.go_on, cases, address=self.cluster)
         elif int(self.num_workers) > 1:
             results = run_in_processes(steps.run, cases, num_workers=int(self.num_workers))
         else:

@@ -169,6 +169,27 @@ class CaseSteps:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
 
+    def finished(self, case: Mapping[str, Any]) -> list[Row] | None:
+        """Return the rows of a case that an earlier run has brought with the same parameters, else None."""
+        files = CaseFiles(self.folder, case["case"])
+        try:
+            inputs = [input_checksums(scan) for scan in case["scans"]]
+        except InputError:
+            return None  # reported when its turn comes
+        if self.overwrite or not files.is_finished(inputs):
+            return None
+        record = files.read_record()
+        before, now = record.get("parameters", {}), json.loads(json.dumps(dict(self.parameters)))
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if changed:
+            logger.warning("%s: done again, as it was finished with another %s.", case["case"], ", ".join(changed))
+            return None
+        return record["scans"]
+
+    def go_on(self, case: Mapping[str, Any]) -> list[Row]:
+        """Run a case, unless a worker has brought it that died before its answer was fetched."""
+        return self.finished(case) or self.run(case)
+
     def run(self, case: Mapping[str, Any]) -> list[Row]:
         """Bring a case onto the grid, the T1 first; a scan that fails is reported, not raised.
 
