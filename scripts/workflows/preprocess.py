@@ -16,7 +16,6 @@ from scripts.errors import InputError, check_choice
 from scripts.report.pages import write_preprocessing_page, write_preprocessing_table
 from scripts.workflows.preprocess_case import CaseFiles, CaseSteps
 from scripts.workflows.processes import LOST, run_in_processes, run_on_cluster
-from scripts.workflows.scan_steps import input_checksums
 from tqdm import tqdm
 
 __all__ = ["Preprocess"]
