@@ -145,7 +145,7 @@ def save_change(output_dir: str, item: Mapping[str, Any], change: SessionChange)
 
 def _like(image: torch.Tensor, volume: NDArray) -> torch.Tensor:
     voxels = torch.from_numpy(np.ascontiguousarray(volume))[None]
-    return MetaTensor(voxels, affine=image.affine, meta=image.meta) if isinstance(image, MetaTensor) else voxels
+    return MetaTensor(voxels, meta=image.meta) if isinstance(image, MetaTensor) else voxels
 
 
 def _read(output_dir: str, baseline: Mapping[str, Any]) -> tuple[_Session, dict[str, Any]]:

@@ -154,6 +154,7 @@ def write_index_page(
         first: Mapping[str, Any] = next(iter(row.get("regions") or []), {})
         scan.update(reasons=list(row.get("reasons") or []), report=unquote(str(row.get("report") or "")))
         scan.update(place=first.get("place"), rank=(healthy_rank(row) or (None, None))[0])
+        scan.update(modality=scan["modality"].upper(), change=row.get("change"))
     context = {
         "title": "Anomaly maps",
         "regions": regions,

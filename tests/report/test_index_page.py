@@ -53,8 +53,8 @@ def body_rows(page):
 
 def test_every_scan_has_a_row_with_values_to_sort_by(cohort):
     values = [[value for value, _ in row] for row in body_rows(cohort[1])]
-    assert values[0][1:] == [WICKED, "t1", "analysed", "0.25", "1", "0.25", "1", "2.5", PLACE, "12.5", ""]
-    assert values[1][1:] == ["refused", "t2", "refused", "", "", "", "", "", "", "2.5", "Too small.; Mirrored."]
+    assert values[0][1:] == [WICKED, "T1", "analysed", "0.25", "1", "0.25", "1", "2.5", PLACE, "12.5", ""]
+    assert values[1][1:] == ["refused", "T2", "refused", "", "", "", "", "", "", "2.5", "Too small.; Mirrored."]
     assert values[2][1:] == ["failed", "", "failed", "", "", "", "", "", "", "", WICKED]
 
 
@@ -134,5 +134,19 @@ def test_the_rank_stands_with_its_scans_and_a_filter_can_be_set_to_hide_some(coh
     form = next(attributes for attributes, _ in cohort[1].named("form"))
     assert "hidden" in form  # shown by the script alone
     options = [text for _, text in cohort[1].named("option")]
-    assert options == ["all", "analysed", "failed", "refused", "all", "t1", "t2"]
+    assert options == ["all", "analysed", "failed", "refused", "all", "T1", "T2"]
     assert [a["data-p"] for a, _ in cohort[1].named("tr") if "data-p" in a] == ["0.25", "", ""]
+
+
+def test_changes_of_each_followup_stand_below_the_scans(tmp_path, read_page, scan_result):
+    kinds = {"new": (1, 4.84), "grown": (0, 0.0), "shrunken": (2, -3.0), "vanished": (0, 0.0)}
+    found = {kind: {"count": count, "change_ml": ml} for kind, (count, ml) in kinds.items()}
+    done = {**scan_result, "report": "r.html", "change": {"status": "ok", "baseline": WICKED, "reasons": [], **found}}
+    refused = {"status": "refused", "baseline": "b", "reasons": ["They do not fit."]}
+    write_index_page(tmp_path / "index.html", [done, {**scan_result, "change": refused}], changes="changes.csv")
+    page = read_page(tmp_path / "index.html")
+    assert [text for _, text in page.named("h2")] == ["Changes between sessions"]
+    rows = body_rows(page)
+    assert [text for _, text in rows[-2][1:]] == [WICKED, "1 (+4.8 ml)", "0", "2 (-3.0 ml)", "0", "–"]
+    assert [value for value, _ in rows[-1][1:]] == ["b", "", "", "", "", "They do not fit."]
+    assert WICKED not in (tmp_path / "index.html").read_text(encoding="utf-8")
