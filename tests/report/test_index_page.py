@@ -107,7 +107,11 @@ def test_no_scan_is_a_page_too(tmp_path, read_page):
     page = read_page(tmp_path / "index.html")
     assert "No scan." in [text for _, text in page.named("p")]
     write_summary(tmp_path / "summary.csv", [])
-    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").startswith("case,modality,status,reasons,anomaly_score,healthy_rank")
+    assert (
+        (tmp_path / "summary.csv")
+        .read_text(encoding="utf-8")
+        .startswith("case,modality,status,reasons,anomaly_score,healthy_rank")
+    )
 
 
 def test_a_report_that_was_moved_leaves_its_row_without_a_picture(cohort, tmp_path, read_page, scan_result):
