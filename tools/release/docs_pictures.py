@@ -16,7 +16,7 @@ from pydantic import Field
 from scripts.errors import InputError
 from scripts.files import replacing
 from scripts.options.command import run_command
-from scripts.options.fields import Paths, PathText, none_or
+from scripts.options.fields import Paths, PathText
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -33,8 +33,8 @@ _TIMEOUT_S = 1800
 
 def docs_pictures(
     *,
-    panels: Annotated[str | list[str] | None, none_or(Paths)] = None,
-    demo_dir: Annotated[str | None, none_or(PathText)] = None,
+    panels: Paths | None = None,
+    demo_dir: PathText | None = None,
     threshold: Annotated[float, Field(gt=0)] = 20.0,
     notebook: bool = False,
     docs_dir: PathText = "bundle/docs",
