@@ -180,6 +180,10 @@ def _or_none(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in _NO_NUMBER else value
 
 
+def _none_by_name(value: Any) -> Any:
+    return value if isinstance(value, str) and value.strip().lower() == AUTO else _or_none(value)
+
+
 def _kind(base: Any, must_be: str, example: str, *checks: Any) -> Any:
     """Return a kind of value with the words that its refusal says, and an example."""
     return Annotated[(base, *checks, WithJsonSchema({"must_be": must_be, "examples": [example]}))]
@@ -240,7 +244,7 @@ else:
         list[Text], "a name, or a list of names", "name", BeforeValidator(_listed), Field(min_length=1, max_length=1000)
     )
     NetworkDtype = Annotated[Literal["bfloat16", "float16"] | None, BeforeValidator(_or_none)]
-    AutocastDtype = Annotated[Literal["auto", "bfloat16", "float16"] | None, BeforeValidator(_or_none)]
+    AutocastDtype = Annotated[Literal["auto", "bfloat16", "float16"] | None, BeforeValidator(_none_by_name)]
 
 
 def list_of(kind: Any, *, least: int = 1, most: int | None = None) -> Any:

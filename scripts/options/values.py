@@ -105,9 +105,9 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
     """Return the type that the network's convolutions and products run in.
 
     Args:
-        name: `bfloat16`, `float16` or None; `auto` takes bfloat16 where the device computes in it, which is about twice
-            as fast there. On a CPU one slice is convolved in both types first: where they differ by more than rounding,
-            auto says so and stays with float32.
+        name: `bfloat16`, `float16` or None (also its text, `none`); `auto` takes bfloat16 where the device computes in
+            it, which is about twice as fast there. On a CPU one slice is convolved in both types first: where they
+            differ by more than rounding, auto says so and stays with float32.
         device: where the network runs.
 
     Returns:
@@ -115,6 +115,8 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
     """
     import torch
 
+    if name in (None, "none", "null"):
+        return None
     if name != AUTO:
         return name
     if device.type == "cuda":
@@ -156,12 +158,13 @@ def as_literal(value: Any) -> Any:
         value: what JSON can hold, or a path.
 
     Returns:
-        The value itself where the parser sees nothing in it, else a component that gives it back (`literal`).
+        The value itself where the parser sees nothing in it, else a component that gives it back (`literal`). So does
+        None, as `monai.bundle.run` takes an option that is None for one that is not given, and the config's own value.
     """
     if isinstance(value, PurePath):
         value = str(value)
     text = json.dumps(value, ensure_ascii=False)
-    if not any(character in text for character in _MEANT):
+    if value is not None and not any(character in text for character in _MEANT):
         return value
     for character in _MEANT:
         text = text.replace(character, f"\\u{ord(character):04x}")

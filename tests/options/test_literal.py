@@ -8,6 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.options import as_literal
+from scripts.options.workflows import InferenceOptions
 
 TYPED = [
     "scan#1.nii.gz",
@@ -47,3 +48,12 @@ def test_a_value_comes_out_of_the_parser_unchanged(typed: object, tmp_path: Path
 
 def test_a_path_is_its_text() -> None:
     assert as_literal(Path("a/b")) == "a/b"
+
+
+def test_none_is_given_too() -> None:
+    assert as_literal(None) is not None, "monai.bundle.run leaves options that are None to the config"
+
+
+@pytest.mark.parametrize(("given", "expected"), [("none", None), (None, None), ("auto", "auto"), ("float16", "float16")])
+def test_the_type_that_was_asked_for_is_the_one_that_is_given(given: str | None, expected: str | None) -> None:
+    assert InferenceOptions.check({"input": "x", "autocast_dtype": given})["autocast_dtype"] == expected

@@ -73,3 +73,8 @@ def test_no_number_is_none(value: object) -> None:
 def test_what_is_no_number_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="an option must be a number or auto, got"):
         number(value)
+
+
+@pytest.mark.parametrize("value", [None, "none", "null"])
+def test_none_is_float32_however_it_was_written(value: str | None) -> None:
+    assert usable_dtype(value, torch.device("cpu")) is None
