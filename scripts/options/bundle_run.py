@@ -59,17 +59,11 @@ def check_arguments(arguments: Sequence[str]) -> None:
     if not files:
         return
     model = options_of(Path(file).stem for file in files)
-    config = _content_of(files)
-    known = {*model.model_fields, *config}
+    known = {*model.model_fields, *_keys_of(files)}
     for name, (value, text) in given_values.items():
         top, *rest = name.replace("::", "#").split("#")
         if top in _OF_RUN:
             continue
-        if value is None and config.get(name) is not None and _may_be_none(model, name):
-            what = f"`{name}` must have a value, got None, which monai.bundle takes for not given: {config[name]}"
-            raise InputError(
-                what, fix="Write null into a config file of your own, or use python -m scripts.cli.analyze."
-            )
         if top.lstrip("+") not in known:
             raise unknown_option(top, known)
         if rest and top in ("map", "sampling"):
@@ -132,10 +126,10 @@ def _config_files(given: Mapping[str, tuple[Any, str]]) -> list[str]:
     return [str(file) for file in files]
 
 
-def _content_of(files: Sequence[str]) -> dict[str, Any]:
+def _keys_of(files: Sequence[str]) -> list[str]:
     from monai.bundle import ConfigParser
 
-    return dict(ConfigParser.load_config_files(list(files)))
+    return list(ConfigParser.load_config_files(list(files)))
 
 
 def _check_literal(name: str, value: Any, text: str) -> None:

@@ -118,10 +118,3 @@ def test_the_real_command_ends_with_one_line_and_status_2_before_anything_runs(
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["autocast_dtype", "median_size"])
-def test_none_is_not_taken_for_the_default_without_a_word(root: Path, name: str) -> None:
-    with pytest.raises(InputError, match=f"`{name}` must have a value, got None"):
-        check_arguments([*config(root), f"--{name}", "None"])
-    check_arguments([*config(root), "--checkpoint", "None"])  # the default is none anyway

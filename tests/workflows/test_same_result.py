@@ -16,7 +16,7 @@ import torch
 from scripts.data.phantom import phantom_affine, phantom_volume
 from scripts.files import file_sha256
 from scripts.handlers import scan_result
-from scripts.workflows import finished
+from scripts.workflows import scan_steps
 
 from .conftest import FAST
 
@@ -96,8 +96,8 @@ def test_other_weights_masks_and_versions_do_a_scan_again(
     assert "of another weights" in capfd.readouterr().err
     infer(str(scan), checkpoint=str(weights), brain_mask=str(mask))
     assert "of another brain mask" in capfd.readouterr().err
-    for module in (finished, scan_result):
-        monkeypatch.setattr(module, "bundle_version" if module is finished else "versions", lambda: "9.9.9")
+    for module in (scan_steps, scan_result):
+        monkeypatch.setattr(module, "bundle_version" if module is scan_steps else "versions", lambda: "9.9.9")
     infer(str(scan), checkpoint=str(weights), brain_mask=str(mask))
     assert "of another version of the bundle" in capfd.readouterr().err
 
