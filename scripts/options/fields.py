@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from scripts.errors import InputError
-from scripts.options.values import AUTO, example, flag, must_be, without_references
+from scripts.options.values import AUTO, NONE, example, flag, must_be, without_references
 
 __all__ = [
     "AutocastDtype",
@@ -58,7 +58,7 @@ __all__ = [
 _AXES, _STRIDE = 3, 8  # of a volume, and of the network in a slice
 _LONGEST = 60  # characters of a value that a message shows
 _LONGEST_PATH = 4096
-_NO_NUMBER = ("none", "null", AUTO)
+_NO_NUMBER = (*NONE, AUTO)
 
 
 def option(meaning: str, *, unit: str = "", group: str = "", **bounds: Any) -> Any:

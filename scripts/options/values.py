@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 AUTO = "auto"
+NONE = ("none", "null")  # None as a text
 _ROUNDING = 0.01  # of bfloat16 inputs, weights and results it is 0.003
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -67,7 +68,7 @@ def number(value: object) -> float | int | None:
         InputError: for anything else, infinity and NaN among it.
     """
     text = "" if value is None else str(value).strip().lower()
-    if text in ("", AUTO, "none", "null"):
+    if text in ("", AUTO, *NONE):
         return None
     try:
         parsed = float(text)
@@ -115,7 +116,8 @@ def usable_dtype(name: str | None, device: torch.device) -> str | None:
     """
     import torch
 
-    if name in (None, "none", "null"):
+    name = None if name is None else name.strip().lower()
+    if name in (None, *NONE):
         return None
     if name != AUTO:
         return name

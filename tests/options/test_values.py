@@ -75,6 +75,6 @@ def test_what_is_no_number_is_refused(value: object) -> None:
         number(value)
 
 
-@pytest.mark.parametrize("value", [None, "none", "null"])
+@pytest.mark.parametrize("value", [None, "none", "null", "NONE", " None "])
 def test_none_is_float32_however_it_was_written(value: str | None) -> None:
     assert usable_dtype(value, torch.device("cpu")) is None
